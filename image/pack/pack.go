@@ -1,0 +1,115 @@
+// Package pack reads service packs: the one place where a service is known. A pack is a folder with pack.yaml and the files that
+// it names; the builder reads its packages and accounts, init its processes, sentry its paths, test data and probes. A vendor
+// adds a service by adding a folder. This package checks packs and hands them out; it runs nothing.
+package pack
+
+// Pack is one service. Paths of data live on the disk set below /var, /srv or /home; configuration below /etc.
+type Pack struct {
+	Name        string            `yaml:"name" json:"name"`
+	Title       string            `yaml:"title" json:"title"`           // for people: "Web server"
+	Scope       string            `yaml:"scope,omitempty" json:"scope"` // "site" (default): runs where a set serves, on the service address; "server": runs always (ssh)
+	Packages    []string          `yaml:"packages" json:"packages"`     // Debian packages, same name in every release
+	PackagesFor []ReleasePackages `yaml:"packages_for,omitempty" json:"packages_for,omitempty"`
+	Accounts    []Account         `yaml:"accounts,omitempty" json:"accounts,omitempty"`
+	Files       []File            `yaml:"files,omitempty" json:"files,omitempty"` // put into the image over what the packages ship
+	Needs       []string          `yaml:"needs,omitempty" json:"needs,omitempty"` // other packs
+	Init        []Step            `yaml:"init,omitempty" json:"init,omitempty"`   // first-time initialisation, in order
+	Processes   []Process         `yaml:"processes" json:"processes"`
+	Config      []string          `yaml:"config" json:"config"` // configuration paths
+	Data        []string          `yaml:"data,omitempty" json:"data,omitempty"`
+	Logs        []string          `yaml:"logs,omitempty" json:"logs,omitempty"`
+	Ports       []Port            `yaml:"ports,omitempty" json:"ports,omitempty"`
+	TestData    []Step            `yaml:"test_data,omitempty" json:"test_data,omitempty"` // makes what the probes need; idempotent, run once the service is ready
+	Probes      []Probe           `yaml:"probes,omitempty" json:"probes,omitempty"`
+	Dir         string            `yaml:"-" json:"-"` // the pack's folder
+}
+
+// ReleasePackages adds packages for one Debian release ("12", "13").
+type ReleasePackages struct {
+	Release  string   `yaml:"release" json:"release"`
+	Packages []string `yaml:"packages" json:"packages"`
+}
+
+// Account is a system user and its group of the same name, with the same fixed ID in every image (600 to 639).
+type Account struct {
+	Name   string   `yaml:"name" json:"name"`
+	ID     int      `yaml:"id" json:"id"`
+	Home   string   `yaml:"home,omitempty" json:"home,omitempty"`
+	Groups []string `yaml:"groups,omitempty" json:"groups,omitempty"`
+}
+
+// File is copied from the pack's folder into the image.
+type File struct {
+	From     string `yaml:"from" json:"from"`                             // relative to the pack's folder
+	To       string `yaml:"to" json:"to"`                                 // absolute path in the image
+	Mode     string `yaml:"mode,omitempty" json:"mode,omitempty"`         // octal, "0644" if empty
+	Template bool   `yaml:"template,omitempty" json:"template,omitempty"` // expanded by init at each start into the same path: see Vars
+}
+
+// Step is one command that is run when Unless does not exist yet.
+type Step struct {
+	Name    string   `yaml:"name" json:"name"`
+	Unless  string   `yaml:"unless,omitempty" json:"unless,omitempty"` // absolute path; the step is done once this exists
+	Command []string `yaml:"command" json:"command"`
+	User    string   `yaml:"user,omitempty" json:"user,omitempty"`
+	Timeout string   `yaml:"timeout,omitempty" json:"timeout,omitempty"` // Go duration, "60s" if empty
+}
+
+// Process is one supervised daemon.
+type Process struct {
+	Name        string   `yaml:"name" json:"name"`
+	Command     []string `yaml:"command" json:"command"` // absolute path first; arguments may use {{.Service}} and the other Vars
+	User        string   `yaml:"user,omitempty" json:"user,omitempty"`
+	Env         []string `yaml:"env,omitempty" json:"env,omitempty"` // "KEY=VALUE"
+	RunDirs     []RunDir `yaml:"run_dirs,omitempty" json:"run_dirs,omitempty"`
+	Ready       Ready    `yaml:"ready" json:"ready"`
+	After       []string `yaml:"after,omitempty" json:"after,omitempty"`               // processes of this pack that must be ready first
+	Stop        string   `yaml:"stop,omitempty" json:"stop,omitempty"`                 // signal name, "TERM" if empty
+	StopTimeout string   `yaml:"stop_timeout,omitempty" json:"stop_timeout,omitempty"` // then the cgroup is killed; "20s" if empty
+	Reload      string   `yaml:"reload,omitempty" json:"reload,omitempty"`             // signal name; "" = cannot
+	ExitCodes   []int    `yaml:"exit_codes,omitempty" json:"exit_codes,omitempty"`     // regarded as a clean stop besides 0
+}
+
+// RunDir is a directory below /run made before the start.
+type RunDir struct {
+	Path string `yaml:"path" json:"path"`
+	User string `yaml:"user,omitempty" json:"user,omitempty"`
+	Mode string `yaml:"mode,omitempty" json:"mode,omitempty"` // octal, "0755" if empty
+}
+
+// Ready tells when a process serves. Exactly one of notify, tcp, socket and command.
+type Ready struct {
+	Notify  bool     `yaml:"notify,omitempty" json:"notify,omitempty"`   // sd_notify READY=1
+	TCP     int      `yaml:"tcp,omitempty" json:"tcp,omitempty"`         // port on the service address (server scope: management address)
+	Socket  string   `yaml:"socket,omitempty" json:"socket,omitempty"`   // Unix socket that accepts
+	Command []string `yaml:"command,omitempty" json:"command,omitempty"` // exits 0
+	Timeout string   `yaml:"timeout,omitempty" json:"timeout,omitempty"` // "60s" if empty
+}
+
+// Port is one that clients reach at the service address.
+type Port struct {
+	Port  int    `yaml:"port" json:"port"`
+	Proto string `yaml:"proto,omitempty" json:"proto,omitempty"` // "tcp" if empty
+	Name  string `yaml:"name,omitempty" json:"name,omitempty"`
+}
+
+// Probe is one transaction of the verifier; Kind names an entry of sentry's registry, which defines the Params.
+type Probe struct {
+	Name   string            `yaml:"name" json:"name"`
+	Title  string            `yaml:"title" json:"title"` // for people: "PHP page from the database"
+	Kind   string            `yaml:"kind" json:"kind"`
+	Params map[string]string `yaml:"params,omitempty" json:"params,omitempty"` // keys in lower case
+}
+
+// Vars are what commands, arguments and template files of a pack may refer to, as {{.Name}}.
+type Vars struct {
+	Service    string // service address without prefix length
+	Prefix     string // service address with prefix length
+	Management string // management address without prefix length
+	Hostname   string // the site's host name
+	Server     string // this server's name
+	Site       string // site UUID
+	SiteName   string
+	Verify     string // password of the verification account (file /etc/atlas/verify.secret on the set)
+	StateDir   string // the state partition's directory
+}

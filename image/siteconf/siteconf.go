@@ -1,0 +1,73 @@
+// Package siteconf holds what is configured about a server and about a site, and where it is kept:
+//
+//	state partition  server.yaml  this server: name, id, management network     (never travels)
+//	state partition  peers.yaml   the site as this server knows it: id, admin login, pinned peers
+//	disk set         /etc/atlas/site.yaml  what the office uses: service address, MAC, host name, services
+//
+// Load functions check every value and name file, line and key of a bad one. It does not apply anything.
+package siteconf
+
+// Server is server.yaml: the facts of one chassis.
+type Server struct {
+	ID         string     `yaml:"id" json:"id"`     // UUID made at installation
+	Name       string     `yaml:"name" json:"name"` // unique in the site: "left", "right"
+	Management Management `yaml:"management" json:"management"`
+	Bays       []Bay      `yaml:"bays,omitempty" json:"bays,omitempty"`
+}
+
+// Management is a server's own network configuration.
+type Management struct {
+	Interface string   `yaml:"interface,omitempty" json:"interface,omitempty"` // "" = the first Ethernet with a link
+	Address   string   `yaml:"address" json:"address"`                         // CIDR "10.7.0.11/24", or "dhcp"
+	Gateway   string   `yaml:"gateway,omitempty" json:"gateway,omitempty"`
+	DNS       []string `yaml:"dns,omitempty" json:"dns,omitempty"`
+}
+
+// Bay ties a disk's place in the hardware to the number printed on the front.
+type Bay struct {
+	Number int    `yaml:"number" json:"number"`
+	Path   string `yaml:"path" json:"path"` // hwcheck.Disk.Path
+}
+
+// Peers is peers.yaml: the site as this server knows it, also without a disk set.
+type Peers struct {
+	Site     string   `yaml:"site" json:"site"` // site UUID
+	SiteName string   `yaml:"site_name" json:"site_name"`
+	Admin    string   `yaml:"admin" json:"-"` // bcrypt hash of the administrator's password, for the dashboard
+	SSHKeys  []string `yaml:"ssh_keys,omitempty" json:"-"`
+	Peers    []Peer   `yaml:"peers,omitempty" json:"peers,omitempty"`
+}
+
+// Peer is another server of the site.
+type Peer struct {
+	ID      string `yaml:"id" json:"id"`
+	Name    string `yaml:"name" json:"name"`
+	Address string `yaml:"address" json:"address"` // management address without prefix length
+	Cert    string `yaml:"cert" json:"cert"`       // PEM, pinned at joining
+}
+
+// Site is /etc/atlas/site.yaml on the disk set.
+type Site struct {
+	Site     string   `yaml:"site" json:"site"` // site UUID, as on the labels
+	Name     string   `yaml:"name" json:"name"`
+	Hostname string   `yaml:"hostname" json:"hostname"`
+	Service  Service  `yaml:"service" json:"service"`
+	Services []string `yaml:"services,omitempty" json:"services,omitempty"` // packs to run; empty = all in the image
+}
+
+// Service is the address that clients use. It moves with the primary set.
+type Service struct {
+	Address string   `yaml:"address" json:"address"` // CIDR
+	MAC     string   `yaml:"mac" json:"mac"`         // locally administered, made at installation
+	Gateway string   `yaml:"gateway,omitempty" json:"gateway,omitempty"`
+	DNS     []string `yaml:"dns,omitempty" json:"dns,omitempty"`
+}
+
+// Names of the files, in their directories.
+const (
+	ServerFile = "server.yaml"
+	PeersFile  = "peers.yaml"
+	SiteFile   = "atlas/site.yaml" // below /etc
+	KeyFile    = "server.key"      // PEM PKCS#8 Ed25519, mode 0600, in the state partition
+	CertFile   = "server.crt"      // PEM, self-signed, SAN = server id
+)
