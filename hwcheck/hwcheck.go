@@ -16,6 +16,10 @@ type Inventory struct {
 	NICs     []NIC  `json:"nics"`
 	// NoDriver are PCI devices that no driver has taken, without bridges and the like that need none.
 	NoDriver []PCIDevice `json:"no_driver"`
+	// Server is the name of the server, for the findings of Compare; may be empty.
+	Server string `json:"server,omitempty"`
+	// Problems tell which parts of this inventory could not be taken.
+	Problems []Finding `json:"problems,omitempty"`
 }
 
 // CPU is all processors together.
@@ -61,7 +65,14 @@ type PCIDevice struct {
 	Modalias string `json:"modalias"`
 }
 
-// Finding is one difference or fault. Severity: "info", "warning", "critical".
+// Severities of a Finding.
+const (
+	Info     = "info"
+	Warning  = "warning"
+	Critical = "critical"
+)
+
+// Finding is one difference or fault.
 type Finding struct {
 	ID       string `json:"id"`
 	Severity string `json:"severity"`

@@ -1,8 +1,14 @@
 // Package roles knows labels and disk sets, and decides what a server may do with the disks that are in it.
 //
 // Labels are read from whatever disks are there, put together as a View with what the other servers attest, and Decide, a pure
-// function, answers with a Decision and its reasons in words. Only label.go's Read and Write touch a disk; nothing here starts
+// function, answers with a Decision and its reasons in words. Only ReadLabel and WriteLabel touch a disk; nothing here starts
 // arrays, mounts or networks, and no server's configuration is known here.
+//
+// The promise is that at most one lineage of a set ever serves, and that it is the one with the newest data unless an operator
+// ordered otherwise. It rests on four things: every start writes the labels before md writes a byte; a set without a member starts
+// by itself only where the label of those that stay records that the member left; a lineage gets a new name whenever a member
+// leaves, so that two halves that ran apart can always be told from one half that fell behind; and a server tells its peers what
+// it holds before it asks them (roles.Tell), so that of two servers that boot at the same moment at least one sees the other.
 package roles
 
 import "time"
@@ -41,6 +47,14 @@ type Label struct {
 	Image      string    `json:"image"`      // version of the image that wrote the set last
 	Server     string    `json:"server"`     // name of the server that wrote it last
 	Written    time.Time `json:"written"`
+	// Lineage names the stretches of the set's life, newest first: every time a member leaves, those that stay take a new name.
+	// A disk whose newest name is in here holds nothing that this one lacks; see Label.Judge. Empty = as made.
+	Lineage []string `json:"lineage,omitempty"`
+	// Aside lists members (as "member@lineage") whose own later data an operator gave up in favour of this lineage. They are left
+	// alone until somebody asks for them to be wiped.
+	Aside []string `json:"aside,omitempty"`
+	// GivenUp, on a member that an operator's order set aside, is the lineage that was kept. Such a member never starts by itself.
+	GivenUp string `json:"given_up,omitempty"`
 }
 
 // Member is one disk of a set as its label lists it.
@@ -72,6 +86,8 @@ type Disk struct {
 	// Events is md's event counter of the member; Missing the slots that its superblock marks as missing.
 	Events  uint64 `json:"events,omitempty"`
 	Missing []int  `json:"missing,omitempty"`
+	// Recovering: its superblock says that the rebuild onto it had not finished ("Recovery Offset" of mdadm --examine).
+	Recovering bool `json:"recovering,omitempty"`
 }
 
 // Attestation is what another server of the site says about itself.
@@ -82,13 +98,22 @@ type Attestation struct {
 	Serving   bool      `json:"serving,omitempty"` // its services are started or starting
 	Set       string    `json:"set,omitempty"`
 	Holds     []Holding `json:"holds,omitempty"` // labels of all disks in it, started or not
+	// Booting: reachable, but its disks have not been read yet: Holds says nothing.
+	Booting bool `json:"booting,omitempty"`
+	// Unreadable are the serials of disks in it whose label cannot be read: it cannot attest what they are.
+	Unreadable []string `json:"unreadable,omitempty"`
+	// Seen is what the server remembers: of each set the last label that it wrote.
+	Seen []Holding `json:"seen,omitempty"`
 }
 
-// Holding is a member that a server has in one of its bays.
+// Holding is a member that a server has in one of its bays, or (as memory) the last label that it wrote to a set.
 type Holding struct {
 	Set        string `json:"set"`
-	Member     string `json:"member"`
+	Member     string `json:"member,omitempty"`
 	Generation uint64 `json:"generation"`
+	Role       Role   `json:"role,omitempty"`
+	Lineage    string `json:"lineage,omitempty"` // Label.Head
+	Parent     string `json:"parent,omitempty"`  // the lineage before it
 }
 
 // Policy is what the operator allows.
@@ -113,6 +138,9 @@ type View struct {
 	Peers  []Attestation `json:"peers"` // every other server of the site, reachable or not
 	Policy Policy        `json:"policy"`
 	Order  *Order        `json:"order,omitempty"`
+	// Seen is this server's own memory, from its state partition (Remember). It catches a set's older disk that is put in after a
+	// newer one ran here. Empty is allowed: then only labels and peers are asked.
+	Seen []Holding `json:"seen,omitempty"`
 }
 
 // Action is what a server may do.
@@ -129,10 +157,13 @@ type Decision struct {
 	Action   Action   `json:"action"`
 	Role     Role     `json:"role,omitempty"`
 	Set      string   `json:"set,omitempty"`
-	Label    *Label   `json:"label,omitempty"`   // newest label of the set to start
-	Members  []Disk   `json:"members,omitempty"` // disks to assemble, in slot order
-	Stale    []Disk   `json:"stale,omitempty"`   // ejected members that are here; may be wiped and rebuilt from the set
-	Eject    []int    `json:"eject,omitempty"`   // indexes in Label.Members to record as ejected before the first mount
+	Label    *Label   `json:"label,omitempty"`     // newest label of the set to start
+	Members  []Disk   `json:"members,omitempty"`   // disks to assemble, in slot order
+	Stale    []Disk   `json:"stale,omitempty"`     // ejected members that are here; may be wiped and rebuilt from the set
+	Eject    []int    `json:"eject,omitempty"`     // indexes in Label.Members to record as ejected before the first mount
+	EjectWhy []string `json:"eject_why,omitempty"` // for each of Eject, the reason to record
+	Aside    []Disk   `json:"aside,omitempty"`     // of the same set, with data of their own that the order gives up; never wiped unasked
+	Ordered  bool     `json:"ordered,omitempty"`   // by an operator: the labels record it
 	Degraded bool     `json:"degraded"`
 	Reasons  []Reason `json:"reasons"` // most important first; at least one when Action is Hold
 }

@@ -13,7 +13,7 @@ type Pack struct {
 	Accounts    []Account         `yaml:"accounts,omitempty" json:"accounts,omitempty"`
 	Files       []File            `yaml:"files,omitempty" json:"files,omitempty"` // put into the image over what the packages ship
 	Needs       []string          `yaml:"needs,omitempty" json:"needs,omitempty"` // other packs
-	Init        []Step            `yaml:"init,omitempty" json:"init,omitempty"`   // first-time initialisation, in order
+	Init        []Step            `yaml:"init,omitempty" json:"init,omitempty"`   // run in order once the needed packs are ready, before the processes
 	Processes   []Process         `yaml:"processes" json:"processes"`
 	Config      []string          `yaml:"config" json:"config"` // configuration paths
 	Data        []string          `yaml:"data,omitempty" json:"data,omitempty"`
@@ -38,15 +38,17 @@ type Account struct {
 	Groups []string `yaml:"groups,omitempty" json:"groups,omitempty"`
 }
 
-// File is copied from the pack's folder into the image.
+// File is copied from the pack's folder into the image. A template is not: init expands it from the pack's folder in the image
+// to its place below /etc or /run before the pack's steps and processes run, at each start; people who edit it edit in vain, so
+// templates are small files that say so.
 type File struct {
 	From     string `yaml:"from" json:"from"`                             // relative to the pack's folder
 	To       string `yaml:"to" json:"to"`                                 // absolute path in the image
 	Mode     string `yaml:"mode,omitempty" json:"mode,omitempty"`         // octal, "0644" if empty
-	Template bool   `yaml:"template,omitempty" json:"template,omitempty"` // expanded by init at each start into the same path: see Vars
+	Template bool   `yaml:"template,omitempty" json:"template,omitempty"` // expanded by init: see above and Vars
 }
 
-// Step is one command that is run when Unless does not exist yet.
+// Step is one command that is run when Unless does not exist yet; without Unless it is run at every start and must be idempotent.
 type Step struct {
 	Name    string   `yaml:"name" json:"name"`
 	Unless  string   `yaml:"unless,omitempty" json:"unless,omitempty"` // absolute path; the step is done once this exists

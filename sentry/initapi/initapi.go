@@ -29,24 +29,28 @@ const (
 
 // State is everything init knows about its server.
 type State struct {
-	Server    string         `json:"server"`
-	Kind      string         `json:"kind"` // "hardware" or "namespace" (the lab's)
-	State     string         `json:"state"`
-	Phase     string         `json:"phase,omitempty"` // boot phase while booting
-	Role      roles.Role     `json:"role,omitempty"`
-	Ready     bool           `json:"ready"` // serving, and every process of every pack ready
-	Version   string         `json:"version"`
-	Release   string         `json:"release"` // Debian release, "13"
-	Slot      string         `json:"slot,omitempty"`
-	SlotGood  bool           `json:"slot_good"`
-	Set       *Set           `json:"set,omitempty"`
-	Disks     []roles.Disk   `json:"disks"` // all disks seen, labels included
-	Reasons   []roles.Reason `json:"reasons,omitempty"`
-	Addresses Addresses      `json:"addresses"`
-	Services  []Service      `json:"services"`
-	Findings  []Finding      `json:"findings"`
-	Started   time.Time      `json:"started"`
-	MemoryKiB int            `json:"memory_kib"` // resident size of PID 1
+	Server   string       `json:"server"`
+	Kind     string       `json:"kind"` // "hardware" or "namespace" (the lab's)
+	State    string       `json:"state"`
+	Phase    string       `json:"phase,omitempty"` // boot phase while booting
+	Role     roles.Role   `json:"role,omitempty"`
+	Ready    bool         `json:"ready"` // serving, and every process of every pack ready
+	Version  string       `json:"version"`
+	Release  string       `json:"release"` // Debian release, "13"
+	Slot     string       `json:"slot,omitempty"`
+	SlotGood bool         `json:"slot_good"`
+	Set      *Set         `json:"set,omitempty"`
+	Disks    []roles.Disk `json:"disks"` // all disks seen, labels included
+	// DisksKnown: labels of all disks have been read in this boot. Before, sentry attests nothing: an empty list is no evidence.
+	DisksKnown bool `json:"disks_known"`
+	// Seen is what the server remembers of the sets that it ran: the last label of each, for roles.Attestation.
+	Seen      []roles.Holding `json:"seen,omitempty"`
+	Reasons   []roles.Reason  `json:"reasons,omitempty"`
+	Addresses Addresses       `json:"addresses"`
+	Services  []Service       `json:"services"`
+	Findings  []Finding       `json:"findings"`
+	Started   time.Time       `json:"started"`
+	MemoryKiB int             `json:"memory_kib"` // resident size of PID 1
 }
 
 // Set is the started disk set.

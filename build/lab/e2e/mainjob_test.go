@@ -1,0 +1,125 @@
+package e2e
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMainJob is what ATLAS exists for: data written on the primary is served by the other server after the disk sets were
+// swapped, at the same address and MAC, and is still there after swapping back.
+func TestMainJob(t *testing.T) {
+	s := use(t, "namespace", "vm")
+	s.healthy(t, "left", "right")
+
+	note := fmt.Sprintf("order %d for Miller", time.Now().UnixNano())
+	s.addNote(t, note)
+	s.putFile(t, "letter.txt", note)
+	mac := s.serviceMAC(t)
+	if mac == "" {
+		t.Fatal("the client has no neighbour entry for the service address")
+	}
+
+	for i, order := range [][2]string{{"right", "left"}, {"left", "right"}} {
+		s.off(t, "left", "right")
+		s.must(t, time.Minute, "swap", "left", "right")
+		began := time.Now()
+		s.on(t, "left", "right")
+		s.healthy(t, order[0], order[1])
+		t.Logf("swap %d: power-on to every probe good on both servers: %.0f s", i+1, time.Since(began).Seconds())
+		t.Logf("boot of %s, by phase:\n%s", order[0], s.exec(t, order[0], "atlas", "boot"))
+		s.hasNote(t, note)
+		if got := s.getFile(t, "letter.txt"); got != note {
+			t.Errorf("after swap %d the share has %q in letter.txt; want %q", i+1, got, note)
+		}
+		if got := s.serviceMAC(t); got != mac {
+			t.Errorf("after swap %d the service address has MAC %s; want %s as before", i+1, got, mac)
+		}
+	}
+}
+
+// healthy waits until the servers have their roles, all their services, and the page says that a swap would work.
+func (s *site) healthy(t *testing.T, primary, secondary string) {
+	t.Helper()
+	s.wait(t, primary, "primary")
+	s.wait(t, secondary, "secondary")
+	s.wait(t, primary, "ready")
+	s.wait(t, secondary, "ready")
+	for _, address := range []string{"10.7.0.11", "10.7.0.12"} {
+		eventually(t, "the page of "+address+" says ready", 3*time.Minute, func() error { return s.readiness(t, address) })
+	}
+}
+
+func (s *site) readiness(t *testing.T, address string) error {
+	t.Helper()
+	var page struct {
+		Readiness struct {
+			Ready   bool  `json:"ready"`
+			Reasons []any `json:"reasons"`
+		} `json:"readiness"`
+	}
+	if err := s.api(t, address, &page); err != nil {
+		return err
+	}
+	if !page.Readiness.Ready {
+		return fmt.Errorf("%w ready: %v", errNotYet, page.Readiness.Reasons)
+	}
+	return nil
+}
+
+func (s *site) addNote(t *testing.T, text string) {
+	t.Helper()
+	s.client(t, "curl", "-sSf", "-m", "30", "-o", "/dev/null", "--data-urlencode", "text="+text, "http://"+serviceAddress+"/notes/")
+}
+
+func (s *site) notes(t *testing.T) string {
+	t.Helper()
+	return s.client(t, "curl", "-sSf", "-m", "30", "http://"+serviceAddress+"/notes/?format=text")
+}
+
+func (s *site) hasNote(t *testing.T, text string) {
+	t.Helper()
+	if got := s.notes(t); !strings.Contains(got, text) {
+		t.Errorf("the notes page does not have %q; it has:\n%s", text, tail(got, 20))
+	}
+}
+
+func (s *site) putFile(t *testing.T, name, content string) {
+	t.Helper()
+	s.client(t, "sh", "-c", fmt.Sprintf("printf %%s '%s' >/tmp/put.$$ && smbclient //%s/office -U 'admin%%%s' -c 'put /tmp/put.'$$' %s'; r=$?; rm -f /tmp/put.$$; exit $r", content, serviceAddress, s.admin, name))
+}
+
+func (s *site) getFile(t *testing.T, name string) string {
+	t.Helper()
+	return s.client(t, "sh", "-c", fmt.Sprintf("smbclient //%s/office -U 'admin%%%s' -c 'get %s /tmp/get.'$$ >/dev/null 2>&1 && cat /tmp/get.$$; r=$?; rm -f /tmp/get.$$; exit $r", serviceAddress, s.admin, name))
+}
+
+var macPattern = regexp.MustCompile(`([0-9a-f]{2}:){5}[0-9a-f]{2}`)
+
+// serviceMAC asks the network, not a cache, who has the service address.
+func (s *site) serviceMAC(t *testing.T) string {
+	t.Helper()
+	return macPattern.FindString(s.client(t, "sh", "-c", "ip neigh flush to "+serviceAddress+"; curl -s -m 10 -o /dev/null http://"+serviceAddress+"/; ip neigh show to "+serviceAddress))
+}
+
+// TestTwinIsSilent: a client reaches no service on the secondary, and the service address answers once only.
+func TestTwinIsSilent(t *testing.T) {
+	s := use(t, "namespace", "vm")
+	s.healthy(t, "left", "right")
+	for _, port := range []string{"80", "445", "3306"} {
+		out, err := s.lab(time.Minute, "client", "--", "curl", "-s", "-m", "3", "-o", "/dev/null", "telnet://10.7.0.12:"+port)
+		if err == nil {
+			t.Errorf("a client reaches port %s of the secondary: %s", port, out)
+		}
+	}
+	out := s.client(t, "sh", "-c", "dev=$(ip -o -4 addr show to 10.7.0.100 | awk '{print $2}'); arping -c 3 -i $dev "+serviceAddress+" || arping -c 3 -I $dev "+serviceAddress)
+	macs := map[string]bool{}
+	for _, m := range macPattern.FindAllString(strings.ToLower(out), -1) {
+		macs[m] = true
+	}
+	if len(macs) != 1 {
+		t.Errorf("%d MAC addresses answer for the service address; want 1:\n%s", len(macs), out)
+	}
+}

@@ -1,0 +1,199 @@
+// Command build is the vendor's toolkit: it makes images, checks them, and runs the lab.
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"sayasystems.com/atlas/build/demo"
+	"sayasystems.com/atlas/build/hosttool"
+	"sayasystems.com/atlas/build/lab"
+	"sayasystems.com/atlas/build/product"
+	"sayasystems.com/atlas/build/repro"
+	"sayasystems.com/atlas/build/toolsroot"
+	"sayasystems.com/atlas/image/manifest"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(os.Stderr, "build:", err)
+		}
+		stop()
+		os.Exit(1)
+	}
+}
+
+type command struct {
+	name, usage, about string
+	run                func(ctx context.Context, args []string, stdout, stderr io.Writer) error
+}
+
+func commands() []command {
+	return []command{
+		{"image", "[--profile FILE] --out DIR [--key FILE] [--refresh]", "make an image and what lies beside it", image},
+		{"repro", "[--profile FILE] [--out DIR]", "make an image twice, the second time from nothing, and compare the bytes", reproduce},
+		{"verify", "[--key FILE] DIR", "check signature and sums of an output directory", verify},
+		{"tools", "[PROGRAM ARG...]", "make the tools root; run a program of it", tools},
+		{"lab", "VERB ...", "run the servers of a site on this machine; `build lab help`", lab.Main},
+		{"demo", "[--kind KIND] [--out DIR] [--dir DIR]", "bring up a site of two servers and tell how to swap their disks", demo.Main},
+		{"setup", "", "install the few programs that building needs of this machine", setup},
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) > 0 {
+		for _, c := range commands() {
+			if c.name == args[0] {
+				return c.run(ctx, args[1:], stdout, stderr)
+			}
+		}
+		if args[0] != "help" && args[0] != "-h" && args[0] != "--help" {
+			return fmt.Errorf("%q is not a command; `build help` lists them", args[0])
+		}
+	}
+	fmt.Fprintln(stdout, "usage: build COMMAND")
+	for _, c := range commands() {
+		fmt.Fprintf(stdout, "  %-60s %s\n", c.name+" "+c.usage, c.about)
+	}
+	return nil
+}
+
+// flags makes a flag set that reports its errors as errors.
+func flags(name string, stderr io.Writer) *flag.FlagSet {
+	f := flag.NewFlagSet("build "+name, flag.ContinueOnError)
+	f.SetOutput(stderr)
+	return f
+}
+
+// pairs is a flag that may be given several times: NAME=FILE.
+type pairs map[string]string
+
+func (p pairs) String() string { return "" }
+
+func (p pairs) Set(s string) error {
+	name, file, ok := strings.Cut(s, "=")
+	if !ok {
+		return errors.New("write it as PROGRAM=FILE")
+	}
+	p[name] = file
+	return nil
+}
+
+func image(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o := product.Options{Stdout: stdout, Replace: map[string]string{}}
+	f := flags("image", stderr)
+	f.StringVar(&o.Profile, "profile", "", "profile of the image (default: "+product.DefaultProfile+")")
+	f.StringVar(&o.Out, "out", "out", "directory for the results")
+	f.StringVar(&o.Key, "key", "", "Ed25519 signing key, PEM (default: made beside the output directory)")
+	f.BoolVar(&o.Refresh, "refresh", false, "take up Debian's updates: make the Debian tree anew")
+	f.Var(pairs(o.Replace), "replace", "PROGRAM=FILE: take a file instead of one of ATLAS's programs (for tests)")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return fmt.Errorf("image: %q is not understood", f.Arg(0))
+	}
+	var err error
+	if o.Epoch, err = epoch(); err != nil {
+		return err
+	}
+	start := time.Now()
+	r, err := product.Make(ctx, o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "%s  (%s in all)\n", r.Image, time.Since(start).Round(100*time.Millisecond))
+	return nil
+}
+
+// epoch reads SOURCE_DATE_EPOCH, https://reproducible-builds.org/specs/source-date-epoch/
+func epoch() (int64, error) {
+	s := os.Getenv("SOURCE_DATE_EPOCH")
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n <= 0 {
+		return 0, fmt.Errorf("SOURCE_DATE_EPOCH=%q is not a number of seconds", s)
+	}
+	return n, nil
+}
+
+func reproduce(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o := product.Options{Stdout: stdout}
+	f := flags("repro", stderr)
+	f.StringVar(&o.Profile, "profile", "", "profile of the image (default: "+product.DefaultProfile+")")
+	f.StringVar(&o.Out, "out", "out", "directory for the first result")
+	f.StringVar(&o.Key, "key", "", "Ed25519 signing key, PEM")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	return repro.Run(ctx, o)
+}
+
+func verify(_ context.Context, args []string, stdout, stderr io.Writer) error {
+	f := flags("verify", stderr)
+	keyFile := f.String("key", "", "the vendor's public key, PEM (default: the one in the directory, which proves only that nothing was damaged)")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.NArg() != 1 {
+		return errors.New("verify: name one directory")
+	}
+	dir := f.Arg(0)
+	own := *keyFile == ""
+	if own {
+		*keyFile = filepath.Join(dir, manifest.PublicKeyFile)
+	}
+	data, err := os.ReadFile(*keyFile)
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	var key ed25519.PublicKey
+	if key, err = manifest.ParsePublic(data); err != nil {
+		return fmt.Errorf("verify: %s: %w", *keyFile, err)
+	}
+	names, err := manifest.Verify(dir, key)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		fmt.Fprintln(stdout, "good:", n)
+	}
+	if own {
+		fmt.Fprintln(stdout, "signed by the key in the same directory; compare that with the vendor's, or give --key")
+	}
+	return nil
+}
+
+func tools(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	r, err := toolsroot.Ensure(ctx, func(s string) { fmt.Fprintln(stderr, s) })
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		fmt.Fprintln(stdout, r.Path)
+		return nil
+	}
+	cmd := r.Command(ctx, args[0], args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, stdout, stderr
+	return cmd.Run()
+}
+
+func setup(ctx context.Context, _ []string, stdout, stderr io.Writer) error {
+	return hosttool.Setup(ctx, stdout, stderr)
+}

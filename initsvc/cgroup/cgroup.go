@@ -1,0 +1,190 @@
+// Package cgroup gives every service a control group of its own (cgroup v2), so that all its processes can be found and killed
+// together, whatever they forked. It also works on a tree without controllers, as lab machines have; limits are best effort.
+// Source: Linux Documentation/admin-guide/cgroup-v2.rst.
+package cgroup
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Tree is the part of the cgroup2 file system that belongs to this init.
+type Tree struct{ dir string }
+
+// Group is one control group. A nil Group stands for a machine without cgroup2: its methods do nothing.
+type Group struct{ dir string }
+
+// Find returns the tree below the calling process's own group in the first of the mount points that is a cgroup2 file system.
+// The calling process moves into its child "init", so that controllers can be enabled for the others.
+func Find(mountPoints ...string) (*Tree, error) {
+	for _, m := range mountPoints {
+		var st unix.Statfs_t
+		if unix.Statfs(m, &st) != nil || st.Type != unix.CGROUP2_SUPER_MAGIC {
+			continue
+		}
+		dir := m
+		if own, err := ownGroup(); err == nil && !strings.HasPrefix(own, "/..") {
+			// After a restart of the same process (exec) it still sits in the group that it made.
+			own = strings.TrimSuffix(own, "/init")
+			if _, err := os.Stat(filepath.Join(m, own)); err == nil {
+				dir = filepath.Join(m, own)
+			}
+		}
+		return Open(dir)
+	}
+	return nil, fmt.Errorf("no cgroup2 file system at %s", strings.Join(mountPoints, " or "))
+}
+
+// Open makes dir, a group, the root of a Tree.
+func Open(dir string) (*Tree, error) {
+	t := &Tree{dir: dir}
+	g, err := t.Group("init")
+	if err != nil {
+		return nil, err
+	}
+	if err := g.Add(os.Getpid()); err != nil {
+		return nil, err
+	}
+	// Controllers may be missing, or be in use by cgroup v1: then there are no limits, but groups all the same.
+	data, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
+	if err != nil {
+		return nil, fmt.Errorf("cgroup controllers: %w", err)
+	}
+	for _, c := range strings.Fields(string(data)) {
+		_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+c), 0o644)
+	}
+	return t, nil
+}
+
+func ownGroup() (string, error) {
+	f, err := os.Open("/proc/self/cgroup")
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if p, ok := strings.CutPrefix(s.Text(), "0::"); ok {
+			return p, nil
+		}
+	}
+	return "", errors.New("no cgroup2 entry in /proc/self/cgroup")
+}
+
+// Group makes and returns the group with the given path, "services/apache".
+func (t *Tree) Group(path string) (*Group, error) {
+	if t == nil {
+		return nil, nil
+	}
+	dir := filepath.Join(t.dir, path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make cgroup %s: %w", path, err)
+	}
+	return &Group{dir: dir}, nil
+}
+
+// Open opens the group's directory for SysProcAttr.CgroupFD.
+func (g *Group) Open() (*os.File, error) {
+	f, err := os.OpenFile(g.dir, unix.O_DIRECTORY|unix.O_PATH, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open cgroup: %w", err)
+	}
+	return f, nil
+}
+
+// Add moves a process into the group.
+func (g *Group) Add(pid int) error {
+	if g == nil {
+		return nil
+	}
+	if err := os.WriteFile(filepath.Join(g.dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o644); err != nil {
+		return fmt.Errorf("move process %d into cgroup %s: %w", pid, filepath.Base(g.dir), err)
+	}
+	return nil
+}
+
+// PIDs returns the processes in the group and in those below it.
+func (g *Group) PIDs() []int {
+	if g == nil {
+		return nil
+	}
+	var pids []int
+	_ = filepath.WalkDir(g.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Name() != "cgroup.procs" {
+			return nil
+		}
+		data, _ := os.ReadFile(path)
+		for _, w := range strings.Fields(string(data)) {
+			if pid, err := strconv.Atoi(w); err == nil && pid > 0 {
+				pids = append(pids, pid)
+			}
+		}
+		return nil
+	})
+	return pids
+}
+
+// Empty tells whether no process is left in the group and below it.
+func (g *Group) Empty() bool {
+	if g == nil {
+		return true
+	}
+	data, err := os.ReadFile(filepath.Join(g.dir, "cgroup.events"))
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	return strings.Contains(string(data), "populated 0")
+}
+
+// Kill sends SIGKILL to every process of the group and those below it and waits until all are gone, or ctx ends.
+func (g *Group) Kill(ctx context.Context) error {
+	if g == nil {
+		return nil
+	}
+	wait := 2 * time.Millisecond
+	for !g.Empty() {
+		if err := os.WriteFile(filepath.Join(g.dir, "cgroup.kill"), []byte("1"), 0o644); err != nil {
+			for _, pid := range g.PIDs() { // kernels before 5.14
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("kill cgroup %s: processes %v do not end: %w", filepath.Base(g.dir), g.PIDs(), ctx.Err())
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, 100*time.Millisecond)
+	}
+	return nil
+}
+
+// Remove removes the group and those below it; they must be empty.
+func (g *Group) Remove() error {
+	if g == nil {
+		return nil
+	}
+	entries, err := os.ReadDir(g.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove cgroup: %w", err)
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			if err := (&Group{dir: filepath.Join(g.dir, e.Name())}).Remove(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := os.Remove(g.dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove cgroup: %w", err)
+	}
+	return nil
+}

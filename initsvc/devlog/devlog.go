@@ -1,0 +1,102 @@
+// Package devlog serves /dev/log, to which daemons send what they have to say by syslog(3): each message becomes a line. It
+// interprets no more than priority, tag and text (RFC 3164), bounds lengths and rates, and keeps nothing itself.
+package devlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"sayasystems.com/atlas/initsvc/logfile"
+)
+
+// Message is one syslog message.
+type Message struct {
+	Facility int
+	Severity int // 0 emergency … 7 debug
+	Text     string
+}
+
+// severities are the names of the levels.
+var severities = [...]string{"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"}
+
+// Level is the severity's name.
+func (m Message) Level() string { return severities[m.Severity&7] }
+
+// Parse reads a datagram: "<PRI>Mmm dd hh:mm:ss tag[pid]: text" with or without the time. It accepts everything: what has no
+// priority counts as a notice of a user process.
+func Parse(b []byte) Message {
+	m := Message{Facility: 1, Severity: 5}
+	s := logfile.Clean(strings.TrimRight(string(b), "\x00\n"))
+	if rest, ok := strings.CutPrefix(s, "<"); ok {
+		if p, text, ok := strings.Cut(rest, ">"); ok && len(p) <= 3 {
+			if n, err := strconv.Atoi(p); err == nil && n >= 0 && n < 192 {
+				m.Facility, m.Severity, s = n>>3, n&7, text
+			}
+		}
+	}
+	// The sender's time has no year and no zone: ours replaces it.
+	if len(s) > len(time.Stamp) {
+		if _, err := time.Parse(time.Stamp, s[:len(time.Stamp)]); err == nil {
+			s = s[len(time.Stamp):]
+		}
+	}
+	m.Text = strings.TrimSpace(s)
+	if len(m.Text) > logfile.MaxLine {
+		m.Text = m.Text[:logfile.MaxLine]
+	}
+	return m
+}
+
+// perSecond is how many messages are taken in a second; more are counted and told in one line.
+const perSecond = 500
+
+// Serve listens at path ("/dev/log") and hands each line to write until ctx ends.
+func Serve(ctx context.Context, path string, write func(line []byte)) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("syslog socket: %w", err)
+	}
+	_ = os.Remove(path)
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return fmt.Errorf("syslog socket: %w", err)
+	}
+	defer conn.Close()
+	if err := os.Chmod(path, 0o666); err != nil {
+		return fmt.Errorf("syslog socket: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	buf := make([]byte, 16<<10)
+	var window time.Time
+	taken, dropped := 0, 0
+	for {
+		n, _, err := conn.ReadFromUnix(buf)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			return fmt.Errorf("syslog socket: %w", err)
+		}
+		now := time.Now()
+		if now.Sub(window) >= time.Second {
+			if dropped > 0 {
+				write(logfile.Stamp(now, "warning", fmt.Sprintf("%d messages dropped: too many in a second", dropped)))
+			}
+			window, taken, dropped = now, 0, 0
+		}
+		if taken++; taken > perSecond {
+			dropped++
+			continue
+		}
+		if m := Parse(buf[:n]); m.Text != "" {
+			write(logfile.Stamp(now, m.Level(), m.Text))
+		}
+	}
+}

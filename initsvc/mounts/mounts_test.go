@@ -1,0 +1,31 @@
+package mounts
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParse(t *testing.T) {
+	const text = `22 1 254:1 / / ro,relatime shared:1 - squashfs /dev/vda2 ro,errors=continue
+40 22 9:127 /etc/a\040b /etc rw,noatime - ext4 /dev/md127 rw
+broken
+41 22 0:5 / /dev rw,nosuid shared:2 master:3 - devtmpfs devtmpfs rw,size=4k
+`
+	want := []Entry{
+		{ID: 22, Point: "/", Type: "squashfs", Source: "/dev/vda2", ReadOnly: true},
+		{ID: 40, Point: "/etc", Type: "ext4", Source: "/dev/md127"},
+		{ID: 41, Point: "/dev", Type: "devtmpfs", Source: "devtmpfs"},
+	}
+	got, err := parse(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if got := unescape(`a\040b\134\01`); got != `a b\\01` {
+		t.Errorf("unescape = %q", got)
+	}
+}

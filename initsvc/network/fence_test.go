@@ -1,0 +1,100 @@
+package network
+
+import (
+	"flag"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sayasystems.com/atlas/image/pack"
+	"sayasystems.com/atlas/image/siteconf"
+	"sayasystems.com/atlas/roles"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func plan(role roles.Role, peers ...string) Plan {
+	p := Plan{
+		Role:       role,
+		Service:    siteconf.Service{Address: "10.7.0.10/24", MAC: "02:a7:1a:50:00:01"},
+		Management: Management{Interface: "eth0", Address: netip.MustParsePrefix("10.7.0.11/24"), Gateway: netip.MustParseAddr("10.7.0.1")},
+		Packs: []pack.Pack{
+			{Name: "apache", Scope: pack.ScopeSite, Ports: []pack.Port{{Port: 443, Proto: "tcp"}, {Port: 80}}},
+			{Name: "dns", Scope: pack.ScopeSite, Ports: []pack.Port{{Port: 53, Proto: "tcp"}, {Port: 53, Proto: "udp"}}},
+			{Name: "ssh", Scope: pack.ScopeServer, Ports: []pack.Port{{Port: 22, Proto: "tcp"}}},
+		},
+	}
+	for _, a := range peers {
+		p.Peers = append(p.Peers, netip.MustParseAddr(a))
+	}
+	return p
+}
+
+func TestRuleset(t *testing.T) {
+	none := plan(roles.Secondary, "10.7.0.12")
+	none.Packs = nil
+	for name, p := range map[string]Plan{
+		"primary-0": plan(roles.Primary), "primary-1": plan(roles.Primary, "10.7.0.12"), "primary-2": plan(roles.Primary, "10.7.0.12", "10.7.0.13"),
+		"secondary-0": plan(roles.Secondary), "secondary-1": plan(roles.Secondary, "10.7.0.12"), "secondary-2": plan(roles.Secondary, "10.7.0.12", "10.7.0.13"),
+		"secondary-no-packs": none,
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := Ruleset(p)
+			golden := filepath.Join("testdata", name+".nft")
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(string(want), got); d != "" {
+				t.Errorf("Ruleset (-want +got):\n%s", d)
+			}
+			if os.Geteuid() != 0 {
+				return
+			}
+			if nft, err := tool("nft"); err == nil {
+				cmd := exec.Command(nft, "--check", "-f", "-")
+				cmd.Stdin = strings.NewReader(got)
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Errorf("nft refuses the ruleset: %v\n%s", err, out)
+				}
+			}
+		})
+	}
+}
+
+func TestPlanRefuses(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(*Plan)
+		want   string
+	}{
+		{"no prefix length", func(p *Plan) { p.Service.Address = "10.7.0.10" }, "service address"},
+		{"IPv6", func(p *Plan) { p.Service.Address = "fd00::1/64" }, "IPv4"},
+		{"MAC", func(p *Plan) { p.Service.MAC = "" }, "service MAC"},
+		{"gateway", func(p *Plan) { p.Service.Gateway = "x" }, "service gateway"},
+		{"role", func(p *Plan) { p.Role = "both" }, "role"},
+		{"same address", func(p *Plan) { p.Service.Address = "10.7.0.11/24" }, "must differ"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p := plan(roles.Primary)
+			tc.change(&p)
+			if _, err := p.parse(); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("parse error = %v; want one with %q", err, tc.want)
+			}
+		})
+	}
+	got, err := plan(roles.Primary).parse()
+	if err != nil || got.gateway != netip.MustParseAddr("10.7.0.1") {
+		t.Errorf("parse = %v, %v; want the management gateway, which is in the service network", got.gateway, err)
+	}
+}

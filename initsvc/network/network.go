@@ -1,0 +1,128 @@
+// Package network gives a server its addresses and puts the fence up.
+//
+// BringUp configures the management address, early in every boot and without a disk set; Keep renews its DHCP lease. When a set has
+// been started, Raise loads the fence and brings up the service interface, always called Service:
+//
+//	primary    macvlan on the management NIC with the site's MAC, so that the address and the MAC are on the wire; before, the
+//	           wire is probed for the address, and after, the address is announced
+//	secondary  bridge without ports with the same MAC and address, without ARP: services bind as on the primary, and nothing of
+//	           it can reach the wire
+//
+// Peers reach the packs' ports of both roles at the management address, translated to the service address. Lower undoes Raise.
+// Only IPv4 is used: IPv6 is switched off on both interfaces. The package knows nothing of disks, sets or processes.
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"sayasystems.com/atlas/image/pack"
+	"sayasystems.com/atlas/image/siteconf"
+	"sayasystems.com/atlas/roles"
+)
+
+// Service is the name of the service interface on both roles.
+const Service = "svc0"
+
+// Routing of what leaves from the service address of a primary.
+const (
+	serviceTable   = 100    // routing table with svc0's routes
+	translatedMark = 0xa71a // replies to peers that came by the management address
+	markPriority   = 90
+	fromPriority   = 100
+)
+
+// Management is the management network as it is configured now.
+type Management struct {
+	Interface string       // "eth0"
+	Address   netip.Prefix // with the length of the network: 10.7.0.11/24
+	Gateway   netip.Addr   // zero = none
+	DNS       []netip.Addr
+	Lease     *Lease // how it came, nil when it is static; see Keep
+}
+
+// Plan is everything that Raise needs.
+type Plan struct {
+	Role       roles.Role
+	Service    siteconf.Service
+	Management Management
+	Packs      []pack.Pack  // those that run here; their ports open
+	Peers      []netip.Addr // management addresses of the site's other servers
+}
+
+// ErrNoLink tells that an interface has no cable or its other end is off. The static address is configured all the same
+// and works as soon as the link comes.
+var ErrNoLink = errors.New("no link")
+
+// ErrConflict tells that another machine has the service address.
+type ErrConflict struct {
+	Address netip.Addr
+	MAC     net.HardwareAddr
+}
+
+func (e ErrConflict) Error() string {
+	return fmt.Sprintf("service address %s is in use by the machine with MAC %s; switch that one off, or give it another address, before this server serves", e.Address, e.MAC)
+}
+
+// parsed is a Plan's service with its values read.
+type parsed struct {
+	prefix  netip.Prefix
+	mac     net.HardwareAddr
+	gateway netip.Addr // zero = none
+}
+
+func (p Plan) parse() (parsed, error) {
+	var out parsed
+	var err error
+	if out.prefix, err = netip.ParsePrefix(p.Service.Address); err != nil || !out.prefix.Addr().Is4() {
+		return out, fmt.Errorf("service address %q must be an IPv4 address with prefix length such as 10.7.0.10/24; correct service.address in /etc/%s", p.Service.Address, siteconf.SiteFile)
+	}
+	if out.mac, err = net.ParseMAC(p.Service.MAC); err != nil || len(out.mac) != 6 {
+		return out, fmt.Errorf("service MAC %q must be an Ethernet address such as 02:a7:1a:50:00:01; correct service.mac in /etc/%s", p.Service.MAC, siteconf.SiteFile)
+	}
+	switch {
+	case p.Service.Gateway != "":
+		if out.gateway, err = netip.ParseAddr(p.Service.Gateway); err != nil {
+			return out, fmt.Errorf("service gateway %q is not an address; correct service.gateway in /etc/%s", p.Service.Gateway, siteconf.SiteFile)
+		}
+	case out.prefix.Contains(p.Management.Gateway):
+		out.gateway = p.Management.Gateway
+	}
+	if p.Role != roles.Primary && p.Role != roles.Secondary {
+		return out, fmt.Errorf("role %q is neither primary nor secondary", p.Role)
+	}
+	if out.prefix.Addr() == p.Management.Address.Addr() {
+		return out, fmt.Errorf("service address and management address are both %s; they must differ", out.prefix.Addr())
+	}
+	return out, nil
+}
+
+// run executes a program of the image, with stdin, and puts its last words into the error.
+func run(ctx context.Context, stdin string, name string, args ...string) error {
+	path, err := tool(name)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// tool finds a program where Debian has it, since PID 1 may have an empty PATH.
+func tool(name string) (string, error) {
+	for _, dir := range []string{"/usr/sbin", "/usr/bin", "/sbin", "/bin"} {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("find %s: not in the image", name)
+}

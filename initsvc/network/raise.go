@@ -1,0 +1,207 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"sayasystems.com/atlas/initsvc/network/arp"
+	"sayasystems.com/atlas/roles"
+)
+
+// Raise loads the fence and then brings the service interface up as p.Role says. On a primary it returns an ErrConflict, with
+// the fence up and the service address down, when another machine has the address, and ErrNoLink when the wire cannot be asked. It may be called again.
+func Raise(ctx context.Context, p Plan, log *slog.Logger) error {
+	svc, err := p.parse()
+	if err != nil {
+		return err
+	}
+	loadModules(ctx, log)
+	if err := apply(everywhere()...); err != nil {
+		return fmt.Errorf("prepare service address: %w", err)
+	}
+	if err := run(ctx, Ruleset(p), "nft", "-f", "-"); err != nil {
+		return fmt.Errorf("load the fence: %w", err)
+	}
+	if err := removeService(); err != nil {
+		return err
+	}
+	if p.Role == roles.Secondary {
+		if err := makeService(svc, &netlink.Bridge{LinkAttrs: svc.attrs()}, p.Role); err != nil {
+			return err
+		}
+		log.Info("service address held silently behind the fence", "address", svc.prefix, "mac", svc.mac, "peers", len(p.Peers))
+		return nil
+	}
+	if err := freeOnWire(ctx, p, svc); err != nil {
+		return err
+	}
+	nic, err := netlink.LinkByName(p.Management.Interface)
+	if err != nil {
+		return fmt.Errorf("find network interface %s: %w", p.Management.Interface, err)
+	}
+	attrs := svc.attrs()
+	attrs.ParentIndex = nic.Attrs().Index
+	if err := makeService(svc, &netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_BRIDGE}, p.Role); err != nil {
+		return err
+	}
+	if err := arp.Announce(Service, svc.prefix.Addr()); err != nil {
+		return fmt.Errorf("announce service address: %w", err)
+	}
+	log.Info("service address announced", "address", svc.prefix, "mac", svc.mac, "interface", p.Management.Interface, "peers", len(p.Peers))
+	return nil
+}
+
+// freeOnWire probes for the service address with the server's own MAC: the service MAC must not be seen on a second port of the
+// switch while the other primary still uses it.
+func freeOnWire(ctx context.Context, p Plan, svc parsed) error {
+	up, err := hasLink(p.Management.Interface)
+	if err != nil {
+		return err
+	}
+	if !up {
+		return fmt.Errorf("network interface %s: %w: nobody can be asked whether service address %s is free; check the cable and the switch", p.Management.Interface, ErrNoLink, svc.prefix.Addr())
+	}
+	mac, err := arp.Probe(ctx, p.Management.Interface, svc.prefix.Addr(), arp.Timing{})
+	if err != nil {
+		return fmt.Errorf("look for conflicts: %w", err)
+	}
+	if mac != nil {
+		return ErrConflict{Address: svc.prefix.Addr(), MAC: mac}
+	}
+	return nil
+}
+
+func (s parsed) attrs() netlink.LinkAttrs {
+	a := netlink.NewLinkAttrs()
+	a.Name = Service
+	a.HardwareAddr = s.mac
+	return a
+}
+
+// makeService makes the interface l with the service address. What can be wrong with it is decided while it is down.
+func makeService(svc parsed, l netlink.Link, role roles.Role) error {
+	if err := netlink.LinkAdd(l); err != nil {
+		return fmt.Errorf("make %s as %s: %w; is the kernel module there?", Service, l.Type(), err)
+	}
+	steps := []func() error{
+		func() error { return apply(noIPv6(Service)) },
+		func() error { return netlink.LinkSetHardwareAddr(l, svc.mac) },
+	}
+	if role == roles.Secondary {
+		steps = append(steps, func() error { return netlink.LinkSetARPOff(l) })
+	}
+	steps = append(steps,
+		// No route to the network by itself: the management NIC keeps it.
+		func() error {
+			return netlink.AddrReplace(l, &netlink.Addr{IPNet: ipNet(svc.prefix), Flags: unix.IFA_F_NOPREFIXROUTE})
+		},
+		func() error { return netlink.LinkSetUp(l) },
+	)
+	if role == roles.Primary {
+		steps = append(steps, func() error { return routeService(svc, l) })
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return errors.Join(fmt.Errorf("bring up service address %s: %w", svc.prefix, err), removeService())
+		}
+	}
+	return nil
+}
+
+// routeService sends what comes from the service address out by svc0, with the service MAC; except replies to peers that came
+// translated from the management address: they go back by the management NIC.
+func routeService(svc parsed, l netlink.Link) error {
+	src := net.IP(svc.prefix.Addr().AsSlice())
+	routes := []netlink.Route{{LinkIndex: l.Attrs().Index, Table: serviceTable, Dst: ipNet(svc.prefix.Masked()), Src: src, Scope: netlink.SCOPE_LINK}}
+	if svc.gateway.IsValid() {
+		routes = append(routes, netlink.Route{LinkIndex: l.Attrs().Index, Table: serviceTable, Gw: svc.gateway.AsSlice(), Src: src, Flags: int(netlink.FLAG_ONLINK)})
+	}
+	for i := range routes {
+		if err := netlink.RouteReplace(&routes[i]); err != nil {
+			return fmt.Errorf("add route %s: %w", routes[i], err)
+		}
+	}
+	for _, r := range serviceRules(svc.prefix.Addr()) {
+		if err := netlink.RuleAdd(r); err != nil {
+			return fmt.Errorf("add routing rule %s: %w", r, err)
+		}
+	}
+	return nil
+}
+
+func serviceRules(a netip.Addr) []*netlink.Rule {
+	marked := netlink.NewRule()
+	marked.Family, marked.Priority, marked.Mark, marked.Table = unix.AF_INET, markPriority, translatedMark, unix.RT_TABLE_MAIN
+	from := netlink.NewRule()
+	from.Family, from.Priority, from.Src, from.Table = unix.AF_INET, fromPriority, ipNet(netip.PrefixFrom(a, 32)), serviceTable
+	return []*netlink.Rule{marked, from}
+}
+
+// removeService takes away the interface, its routes (with it) and the rules, if they are there.
+func removeService() error {
+	if l, err := netlink.LinkByName(Service); err == nil {
+		if err := netlink.LinkDel(l); err != nil {
+			return fmt.Errorf("remove %s: %w", Service, err)
+		}
+	} else if !errors.As(err, new(netlink.LinkNotFoundError)) {
+		return fmt.Errorf("find %s: %w", Service, err)
+	}
+	rules, err := netlink.RuleList(unix.AF_INET)
+	if err != nil {
+		return fmt.Errorf("list routing rules: %w", err)
+	}
+	for _, r := range rules {
+		if r.Priority != markPriority && r.Priority != fromPriority {
+			continue
+		}
+		r.Family = unix.AF_INET
+		if err := netlink.RuleDel(&r); err != nil {
+			return fmt.Errorf("remove routing rule %s: %w", r, err)
+		}
+	}
+	return nil
+}
+
+// Lower takes the service address down and then the fence. It may be called when neither is up.
+func Lower(ctx context.Context) error {
+	return errors.Join(removeService(), run(ctx, flushTable, "nft", "-f", "-"))
+}
+
+// Defend repeats the announcement two seconds after Raise (RFC 5227, 2.3) and from then on, until ctx ends, answers every
+// machine that claims a primary's service address and tells found about it.
+func Defend(ctx context.Context, p Plan, log *slog.Logger, found func(ErrConflict)) error {
+	svc, err := p.parse()
+	if err != nil || p.Role != roles.Primary {
+		return err
+	}
+	again := time.AfterFunc(2*time.Second, func() {
+		if err := arp.Announce(Service, svc.prefix.Addr()); err != nil {
+			log.Warn("announce service address again", "err", err)
+		}
+	})
+	defer again.Stop()
+	return arp.Watch(ctx, Service, svc.prefix.Addr(), func(mac net.HardwareAddr) {
+		log.Error("service address claimed by another machine", "address", svc.prefix.Addr(), "mac", mac)
+		found(ErrConflict{Address: svc.prefix.Addr(), MAC: mac})
+	})
+}
+
+// loadModules asks for what the kernel may not load by itself when we need it. In the namespace lab there is nothing to load;
+// what is really missing shows in the step that needs it.
+func loadModules(ctx context.Context, log *slog.Logger) {
+	if err := run(ctx, "", "modprobe", "-q", "-a", "bridge", "macvlan", "nf_tables", "nft_ct", "nft_chain_nat", "nft_nat", "nf_conntrack"); err != nil {
+		log.Debug("load network modules", "err", err)
+	}
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}

@@ -1,0 +1,119 @@
+package pid1
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"sayasystems.com/atlas/initsvc/logfile"
+)
+
+// logs are the log files of init itself and of /dev/log: in memory first, on the set once it is there.
+type logs struct {
+	dirs Dirs
+
+	mu     sync.Mutex
+	files  map[string]*logfile.File
+	onSet  bool
+	closed bool
+}
+
+func newLogs(d Dirs) *logs { return &logs{dirs: d, files: map[string]*logfile.File{}} }
+
+// write appends p to the named log.
+func (l *logs) write(name string, p []byte) {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return
+	}
+	f := l.files[name]
+	if f == nil {
+		if l.onSet {
+			f = logfile.New(filepath.Join(l.dirs.Log, name+".log"), 0, 0)
+		} else {
+			f = logfile.New(filepath.Join(l.dirs.RunLog, name+".log"), 512<<10, 1)
+		}
+		l.files[name] = f
+	}
+	l.mu.Unlock()
+	_, _ = f.Write(p)
+}
+
+// toSet goes on writing on the set.
+func (l *logs) toSet() { l.move(true) }
+
+// fromSet lets go of the set, so that it can be unmounted.
+func (l *logs) fromSet() { l.move(false) }
+
+func (l *logs) move(onSet bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.files {
+		f.Close()
+	}
+	clear(l.files)
+	l.onSet = onSet
+}
+
+// Handler returns a slog handler that hands every record to out, to init's log file and to the ring that the console shows.
+func Handler(out func(line string), ring *logfile.Ring, level slog.Level) *LogHandler {
+	h := &LogHandler{ring: ring, out: out}
+	h.text = slog.NewTextHandler(h, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{} // the file's own stamp comes first
+		}
+		return a
+	}})
+	return h
+}
+
+// LogHandler is init's own logging. It may be used before there is any file system.
+type LogHandler struct {
+	text *slog.TextHandler
+	ring *logfile.Ring
+	out  func(string)
+
+	mu   sync.Mutex
+	file func([]byte)
+}
+
+// Write takes one formatted record.
+func (h *LogHandler) Write(p []byte) (int, error) {
+	line := logfile.Clean(string(p))
+	h.ring.Add(time.Now().UTC().Format("15:04:05 ") + line)
+	if h.out != nil {
+		h.out(line)
+	}
+	h.mu.Lock()
+	file := h.file
+	h.mu.Unlock()
+	if file != nil {
+		file(logfile.Stamp(time.Now(), "init", line))
+	}
+	return len(p), nil
+}
+
+// Enabled, Handle, WithAttrs and WithGroup are slog.Handler's.
+func (h *LogHandler) Enabled(ctx context.Context, l slog.Level) bool { return h.text.Enabled(ctx, l) }
+
+// Handle writes one record.
+func (h *LogHandler) Handle(ctx context.Context, r slog.Record) error { return h.text.Handle(ctx, r) }
+
+// WithAttrs adds attributes.
+func (h *LogHandler) WithAttrs(a []slog.Attr) slog.Handler { return h.text.WithAttrs(a) }
+
+// WithGroup opens a group.
+func (h *LogHandler) WithGroup(name string) slog.Handler { return h.text.WithGroup(name) }
+
+// LogTo makes h write into this server's log files too.
+func (s *Server) LogTo(h *LogHandler) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.file = func(p []byte) { s.logs.write("init", p) }
+}
+
+// Syslog takes one line that came in at /dev/log.
+func (s *Server) Syslog(line []byte) { s.logs.write("syslog", line) }

@@ -1,0 +1,249 @@
+package pid1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"sayasystems.com/atlas/image/pack"
+	"sayasystems.com/atlas/image/siteconf"
+	"sayasystems.com/atlas/initsvc/boot"
+	"sayasystems.com/atlas/initsvc/logfile"
+	"sayasystems.com/atlas/initsvc/network"
+	"sayasystems.com/atlas/initsvc/storage"
+	"sayasystems.com/atlas/roles"
+	"sayasystems.com/atlas/sentry/initapi"
+)
+
+// serve decides, waits while the answer is to hold, starts the set and watches it, until ctx ends.
+func (s *Server) serve(ctx context.Context) {
+	if s.p.Uevents != nil {
+		s.guard.Keep(ctx, "device events", func(ctx context.Context) { s.p.Uevents(ctx, s.disksChanged) })
+	}
+	s.guard.Keep(ctx, "slot", s.blessWhenGood)
+	s.guard.Keep(ctx, "state", s.refresh)
+	for ctx.Err() == nil {
+		_, err := s.runner.Run(ctx, s.deciding())
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			s.holdFor(err)
+		}
+		if s.decided() != roles.Start || err != nil {
+			s.finish(ctx, "holding")
+			s.waitForChange(ctx, err != nil)
+			continue
+		}
+		if s.startSet(ctx) {
+			return
+		}
+	}
+}
+
+// startSet runs the serving phases and then watches. A phase that fails is tried again, and those after it, until ctx ends or
+// (while the set itself has not started) something changes that needs a new decision: then it returns false.
+func (s *Server) startSet(ctx context.Context) bool {
+	phases := s.serving()
+	watching := false
+	for at := 0; ; {
+		n, err := s.runner.Run(ctx, phases[at:])
+		if ctx.Err() != nil {
+			return true
+		}
+		s.mu.Lock()
+		started := s.st.setStarted
+		s.mu.Unlock()
+		if started && !watching {
+			watching = true
+			s.guard.Keep(ctx, "disk set", func(ctx context.Context) {
+				s.store.Watch(ctx, s.findings.set, s.findings.clear)
+			})
+		}
+		if err == nil {
+			s.setState(initapi.Serving)
+			s.mu.Lock()
+			s.st.reasons = nil
+			role := s.st.decision.Role
+			s.mu.Unlock()
+			s.finish(ctx, string(role))
+			<-ctx.Done()
+			return true
+		}
+		at += n
+		s.holdFor(err)
+		s.finish(ctx, "holding")
+		s.waitForChange(ctx, true)
+		if !started {
+			return false
+		}
+	}
+}
+
+// serving are the phases that start a set that was decided for. They are the same for both roles.
+func (s *Server) serving() []boot.Phase {
+	const swap = "If this stays, the other disk set can be put into this server, or this set into another one."
+	return []boot.Phase{
+		{
+			Name: "assemble", Title: "Starting the disk set", Timeout: 15 * time.Minute, Policy: boot.Hold, // fsck of a big file system
+			Next: "Check that all disks of the set sit firmly in their bays, then restart. " + swap, Run: s.assemble,
+		},
+		{
+			Name: "etc", Title: "Bringing configuration and data into place", Timeout: 10 * time.Minute, Policy: boot.Hold,
+			Next: "Look into the log. " + swap, Run: s.bindTree,
+		},
+		{
+			Name: "site", Title: "Reading the site's settings", Timeout: 20 * time.Second, Policy: boot.Hold,
+			Next: "Log in at the console (key s), correct the file that is named and restart.", Run: s.readSite,
+		},
+		{
+			Name: "address", Title: "Raising the fence and the service address", Timeout: time.Minute, Policy: boot.Hold,
+			Next: "Check the network cable; find out who else uses the service address.", Run: s.raiseAddress,
+		},
+		{
+			Name: "services", Title: "Starting services", Timeout: 6 * time.Minute,
+			Next: "Look at the service that failed: its last words are here, its log is in /var/log/atlas.", Run: s.startServices,
+		},
+	}
+}
+
+func (s *Server) assemble(ctx context.Context) (string, error) {
+	s.mu.Lock()
+	d := s.st.decision
+	w := storage.Writer{Server: s.st.server.Name, Image: s.o.Handover.Version}
+	s.mu.Unlock()
+	var labels []roles.Label
+	for _, l := range d.Labels(w.Server, w.Image, time.Now()) {
+		if l.Label.GivenUp == "" {
+			labels = append(labels, l.Label)
+		}
+	}
+	if err := s.remember(labels...); err != nil {
+		return "", err
+	}
+	if err := s.store.Start(ctx, d, w); err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	s.st.setStarted = true
+	s.st.order = nil // for one boot
+	s.mu.Unlock()
+	s.look(ctx)
+	note := fmt.Sprintf("%s set, %d disks", d.Role, len(d.Members))
+	if d.Degraded {
+		note += ", degraded"
+	}
+	return note, nil
+}
+
+func (s *Server) bindTree(ctx context.Context) (string, error) {
+	note, err := s.p.PrepareTree(s.o.Dirs.Set, s.o.Dirs.Image, s.o.Handover.Version)
+	if err != nil {
+		return note, err
+	}
+	if err := ctx.Err(); err != nil {
+		return note, err
+	}
+	if err := s.p.BindTree(s.o.Dirs.Set, s.o.Dirs.Image, s.o.Handover.Version); err != nil {
+		return note, err
+	}
+	s.mu.Lock()
+	s.st.bound = true
+	s.mu.Unlock()
+	s.logs.toSet()
+	return note, nil
+}
+
+func (s *Server) readSite(context.Context) (string, error) {
+	site, err := siteconf.LoadSite(s.o.Dirs.Etc)
+	if err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	label := s.st.decision.Label
+	s.st.site = site
+	s.mu.Unlock()
+	if label != nil && site.Site != label.Site {
+		return "", fmt.Errorf("/etc/%s is of site %s, the disk set of site %s", siteconf.SiteFile, site.Site, label.Site)
+	}
+	if err := s.p.Hostname(site.Hostname); err != nil {
+		return "", err
+	}
+	return site.Hostname, nil
+}
+
+func (s *Server) raiseAddress(ctx context.Context) (string, error) {
+	packs := s.sitePacks()
+	s.mu.Lock()
+	p := network.Plan{Role: s.st.decision.Role, Service: s.st.site.Service, Management: s.st.management, Packs: packs}
+	for _, q := range s.st.peers.Peers {
+		if a, err := netip.ParseAddr(q.Address); err == nil {
+			p.Peers = append(p.Peers, a)
+		}
+	}
+	s.mu.Unlock()
+	// From here on something is up that has to be taken down at the end, whatever Raise says.
+	s.mu.Lock()
+	s.st.raised = true
+	s.mu.Unlock()
+	if err := s.p.Raise(ctx, p, s.log); err != nil {
+		var c network.ErrConflict
+		if errors.As(err, &c) {
+			return "", boot.Advise(err, fmt.Sprintf("Find the machine with the MAC address %s and give it another address, or switch it off. If it is the other server of this site, only one of the two may hold a primary set. This server tries again by itself.", c.MAC))
+		}
+		return "", err
+	}
+	s.mu.Lock()
+	s.st.addressUp, s.st.announced = true, p.Role == roles.Primary
+	s.mu.Unlock()
+	s.guard.Keep(s.lifetime, "service address", func(ctx context.Context) { s.defend(ctx, p) })
+	if p.Role == roles.Primary {
+		return p.Service.Address + " announced", nil
+	}
+	return p.Service.Address + " behind the fence", nil
+}
+
+// defend keeps the service address ours and tells who else claims it.
+func (s *Server) defend(ctx context.Context, p network.Plan) {
+	err := s.p.Defend(ctx, p, s.log, func(c network.ErrConflict) {
+		s.findings.set(initapi.Finding{
+			ID: "address-conflict", Severity: "critical", Where: s.name(), What: c.Error(),
+			Next: fmt.Sprintf("Find the machine with the MAC address %s and give it another address, or switch it off.", c.MAC),
+		})
+	})
+	if err != nil && ctx.Err() == nil {
+		s.log.Warn("service address is not watched", "err", err)
+	}
+}
+
+// sitePacks are the packs that run where a set serves, those of site.yaml or all.
+func (s *Server) sitePacks() []pack.Pack {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []pack.Pack
+	for _, p := range s.st.packs {
+		if p.Scope != "server" && (len(s.st.site.Services) == 0 || slices.Contains(s.st.site.Services, p.Name)) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func (s *Server) startServices(ctx context.Context) (string, error) {
+	s.setState(initapi.Serving) // from here on sentry may probe
+	var names []string
+	for _, p := range s.sitePacks() {
+		if err := s.startService(p, logfile.New(filepath.Join(s.o.Dirs.Log, p.Name+".log"), 0, 0)); err != nil {
+			return "", err
+		}
+		names = append(names, p.Name)
+	}
+	if len(names) == 0 {
+		return "none", nil
+	}
+	return fmt.Sprintf("%d", len(names)), s.supervisor().WaitReady(ctx, names...)
+}

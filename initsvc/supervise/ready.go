@@ -1,0 +1,112 @@
+package supervise
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"sayasystems.com/atlas/image/pack"
+)
+
+// poll is the pause between two looks whether a process is ready.
+const poll = 100 * time.Millisecond
+
+// notifySocket listens for sd_notify(3) messages of one process.
+type notifySocket struct {
+	conn *net.UnixConn
+	path string
+}
+
+func listenNotify(dir, name string) (*notifySocket, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("notify socket: %w", err)
+	}
+	path := filepath.Join(dir, name+".sock")
+	_ = os.Remove(path)
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return nil, fmt.Errorf("notify socket: %w", err)
+	}
+	// The process may run as any user.
+	if err := os.Chmod(path, 0o777); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("notify socket: %w", err)
+	}
+	return &notifySocket{conn: conn, path: path}, nil
+}
+
+func (n *notifySocket) close() {
+	n.conn.Close()
+	_ = os.Remove(n.path)
+}
+
+// wait returns at the first READY=1, or with an error when the socket is closed.
+func (n *notifySocket) wait() error {
+	buf := make([]byte, 4096)
+	for {
+		k, _, err := n.conn.ReadFromUnix(buf)
+		if err != nil {
+			return fmt.Errorf("notify socket: %w", err)
+		}
+		for line := range strings.SplitSeq(string(buf[:k]), "\n") {
+			if line == "READY=1" {
+				return nil
+			}
+		}
+	}
+}
+
+// waitReady waits until the process tells or shows that it serves. ask runs a readiness command once.
+func waitReady(ctx context.Context, r pack.Ready, address string, n *notifySocket, ask func(context.Context) error) error {
+	switch {
+	case r.Notify:
+		done := make(chan error, 1)
+		go func() { done <- n.wait() }() //nolint:gocritic // ends with the socket; calls nothing that panics
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	case r.TCP > 0:
+		return until(ctx, dial("tcp", net.JoinHostPort(address, strconv.Itoa(r.TCP))))
+	case r.Socket != "":
+		return until(ctx, dial("unix", r.Socket))
+	case len(r.Command) > 0:
+		return until(ctx, ask)
+	}
+	return nil // nothing to wait for: started is ready
+}
+
+func dial(network, address string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		var d net.Dialer
+		c, err := d.DialContext(ctx, network, address)
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	}
+}
+
+// until calls f until it succeeds or ctx ends; then its last error is told.
+func until(ctx context.Context, f func(context.Context) error) error {
+	for {
+		err := f(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(poll):
+		}
+	}
+}

@@ -1,0 +1,172 @@
+package roles
+
+import (
+	"slices"
+	"strings"
+)
+
+// Tell is what a server with these disks attests, before it has started anything. A server must be ready to tell this before it
+// asks its peers: then of two that boot at the same moment at least one sees what the other holds.
+func Tell(server, site string, disks []Disk) Attestation {
+	a := Attestation{Server: server, Reachable: true}
+	for _, d := range disks {
+		switch {
+		case d.Label != nil && d.Label.Site == site:
+			a.Holds = append(a.Holds, HoldingOf(*d.Label))
+		case d.Label == nil && d.LabelErr != "":
+			a.Unreadable = append(a.Unreadable, d.Serial)
+		}
+	}
+	return a
+}
+
+// HoldingOf is the holding that a label stands for.
+func HoldingOf(l Label) Holding {
+	return Holding{Set: l.Set, Member: l.ID(), Generation: l.Generation, Role: l.Role, Lineage: l.Head(), Parent: l.parent()}
+}
+
+// Remember notes in a server's memory that label l is about to be written to a set. Make it durable before the labels are.
+func Remember(seen []Holding, l Label) []Holding {
+	h := HoldingOf(l)
+	h.Member = ""
+	seen = slices.DeleteFunc(slices.Clone(seen), func(o Holding) bool { return o.Set == l.Set })
+	return append(seen, h)
+}
+
+// attested tells whether a start without the absent members may go ahead unasked, or what keeps it from that.
+func attested(v View, l Label, absent []int) ([]Reason, bool) {
+	if !v.Policy.StartAttested {
+		return nil, false
+	}
+	var why []Reason
+	for _, p := range v.Peers {
+		switch {
+		case !p.Reachable:
+			why = append(why, reasonSilent(p.Server))
+		case p.Booting:
+			why = append(why, reasonBooting(p.Server))
+		case len(p.Unreadable) > 0:
+			why = append(why, reasonPeerUnreadable(p))
+		}
+		for _, h := range p.Holds {
+			if i := l.slot(h.Member); h.Set == l.Set && slices.Contains(absent, i) {
+				why = append(why, reasonHalf(l, i, p.Server))
+			}
+		}
+	}
+	// A lineage that anybody remembers and these disks do not know: the absent member may have gone on alone.
+	if server, newer := remembered(v, l, absent); newer {
+		why = append(why, reasonRemembered(v, server))
+	}
+	return why, len(why) == 0
+}
+
+// forbidden tells what, on other servers or in memory, keeps the set from starting here.
+func forbidden(v View, l Label) []Reason {
+	var why []Reason
+	for _, p := range v.Peers {
+		if !p.Reachable {
+			continue
+		}
+		switch {
+		case p.Set == l.Set && (p.Role != "" || p.Serving):
+			why = append(why, reasonSetElsewhere(p.Server))
+			continue
+		case l.Role == Primary && p.Role == Primary:
+			why = append(why, reasonPrimaryElsewhere(p.Server))
+			continue
+		}
+		for _, h := range p.Holds {
+			if r, no := holdingForbids(v, l, p.Server, h); no {
+				why = append(why, r)
+				break
+			}
+		}
+	}
+	if v.Order == nil && len(why) == 0 {
+		if server, newer := remembered(v, l, nil); newer {
+			why = append(why, reasonRemembered(v, server))
+		}
+	}
+	return why
+}
+
+// holdingForbids tells whether a disk in another server keeps the set of label l from starting.
+func holdingForbids(v View, l Label, server string, h Holding) (Reason, bool) {
+	if h.Set != l.Set {
+		if l.Role == Primary && h.Role == Primary && v.Order == nil {
+			return reasonTwoPrimaries(server), true
+		}
+		return Reason{}, false
+	}
+	i := l.slot(h.Member)
+	active := i >= 0 && l.Members[i].Ejected == 0
+	known := l.knows(h.Lineage) || slices.Contains(l.Aside, h.Member+"@"+h.Lineage)
+	if h.Lineage == "" { // a peer that does not tell lineages
+		known = h.Generation < l.Generation || active && h.Generation == l.Generation
+	}
+	switch {
+	case !known:
+		return reasonNewerElsewhere(server), true
+	case active && v.Order == nil:
+		return reasonHalf(l, i, server), true
+	}
+	return Reason{}, false
+}
+
+// remembered tells whether this server or a peer remembers that the set went on beyond label l, and which.
+//
+// A server remembers before it writes labels, so a memory can be of a start that was cut off before its first label. Such a memory
+// must not hold a set for ever. If all active members are here, a memory one lineage ahead of them is one of those: had a label of
+// that lineage been written, a disk that carries it would be here. If members are absent, they may carry it; then only the very
+// lineage that this start would make itself is excused.
+func remembered(v View, l Label, absent []int) (string, bool) {
+	mine := l.ejectAll(absent, make([]string, len(absent)), false).Head()
+	beyond := func(h Holding) bool {
+		switch {
+		case h.Set != l.Set:
+			return false
+		case h.Lineage == "":
+			return h.Generation > l.Generation+1
+		case l.knows(h.Lineage), h.Lineage == mine, len(absent) == 0 && h.Parent == l.Head():
+			return false
+		}
+		return !slices.ContainsFunc(l.Aside, func(k string) bool { return strings.HasSuffix(k, "@"+h.Lineage) })
+	}
+	if slices.ContainsFunc(v.Seen, beyond) {
+		return v.Server, true
+	}
+	for _, p := range v.Peers {
+		if p.Reachable && slices.ContainsFunc(p.Seen, beyond) {
+			return p.Server, true
+		}
+	}
+	return "", false
+}
+
+// giveUp lists, for the label of an ordered start, the lineages that the order gives up: those that somebody remembers, and the
+// whole past of the disks that are set aside. Else a server's memory of them would stop the next start again.
+func giveUp(v View, l Label, aside []Disk) []string {
+	var keys []string
+	note := func(head string) {
+		k := "*@" + head
+		if head != "" && !l.knows(head) && !slices.Contains(keys, k) && !slices.Contains(l.Aside, k) {
+			keys = append(keys, k)
+		}
+	}
+	for _, d := range aside {
+		for _, head := range d.Label.Lineage {
+			note(head)
+		}
+	}
+	seen := slices.Clone(v.Seen)
+	for _, p := range v.Peers {
+		seen = append(seen, p.Seen...)
+	}
+	for _, h := range seen {
+		if h.Set == l.Set {
+			note(h.Lineage)
+		}
+	}
+	return keys
+}

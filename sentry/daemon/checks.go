@@ -1,0 +1,158 @@
+package daemon
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"sayasystems.com/atlas/image/pack"
+	"sayasystems.com/atlas/image/siteconf"
+	"sayasystems.com/atlas/sentry/initapi"
+	"sayasystems.com/atlas/sentry/peers"
+	"sayasystems.com/atlas/sentry/site"
+	"sayasystems.com/atlas/sentry/verify"
+)
+
+// target is a server to be probed.
+type target struct {
+	name    string
+	address string // management address
+	self    bool
+}
+
+// checks are all probes that should run now: each pack's against each server that runs it, and pings.
+func (d *Daemon) checks() []verify.Check {
+	p, _ := d.book.Peers()
+	targets := []target{{d.server.Name, d.address(), true}}
+	for _, q := range p.Peers {
+		targets = append(targets, target{q.Name, q.Address, false})
+	}
+	var out []verify.Check
+	for _, t := range targets {
+		for _, k := range d.packs {
+			if !d.runs(t, k) {
+				continue
+			}
+			for _, pr := range k.Probes {
+				out = append(out, d.packCheck(t, k, pr))
+			}
+		}
+		if !t.self {
+			out = append(out, d.ping(t.name, "ping", "Ping of the management address", t.address))
+		}
+	}
+	if gw := d.server.Management.Gateway; gw != "" {
+		out = append(out, d.ping(d.server.Name, "gateway", "Ping of the router "+gw, gw))
+	}
+	return out
+}
+
+// runs tells whether t runs pack k, as far as t's init has told. What is not known is probed.
+func (d *Daemon) runs(t target, k pack.Pack) bool {
+	st := d.stateOf(t)
+	if st == nil || len(st.Services) == 0 {
+		return true
+	}
+	for _, s := range st.Services {
+		if s.Name == k.Name {
+			return true
+		}
+	}
+	return false
+}
+
+// stateOf is t's newest state that is still evidence, or nil.
+func (d *Daemon) stateOf(t target) *initapi.State {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if t.self {
+		return d.own.state
+	}
+	o := d.others[t.name]
+	if o == nil || o.report == nil || time.Since(o.seen) > site.FreshFor {
+		return nil
+	}
+	return o.report.State
+}
+
+func (d *Daemon) packCheck(t target, k pack.Pack, pr pack.Probe) verify.Check {
+	c := verify.Check{Target: t.name, Service: k.Name, Probe: pr.Name, Title: pr.Title}
+	if s := pr.Params["timeout"]; s != "" {
+		c.Timeout, _ = time.ParseDuration(s)
+	}
+	kind, ok := d.cfg.Kinds[pr.Kind]
+	if !ok {
+		c.Run = func(context.Context) verify.Outcome {
+			return verify.Outcome{Status: verify.Unknown, Evidence: "this image's sentry does not know probes of kind " + pr.Kind, Next: "Correct the service pack, or use a newer image."}
+		}
+		return c
+	}
+	c.Run = func(ctx context.Context) verify.Outcome {
+		addr, out, ok := d.where(t, k)
+		if !ok {
+			return out
+		}
+		return d.transact(ctx, t, pr, kind, addr)
+	}
+	return c
+}
+
+// where gives the address at which t's service k is probed from here, or why it is not.
+func (d *Daemon) where(t target, k pack.Pack) (string, verify.Outcome, bool) {
+	st := d.stateOf(t)
+	if k.Scope == pack.ScopeServer {
+		return t.address, verify.Outcome{}, t.address != ""
+	}
+	if st != nil && st.State != initapi.Serving {
+		return "", verify.Outcome{Status: verify.Skipped, Evidence: t.name + " is " + site.StateWord(st)}, false
+	}
+	if !t.self {
+		return t.address, verify.Outcome{}, true
+	}
+	if st == nil {
+		return "", verify.Outcome{Status: verify.Unknown, Evidence: "this server's state is not known"}, false
+	}
+	p, err := netip.ParsePrefix(st.Addresses.Service)
+	if err != nil {
+		return "", verify.Outcome{Status: verify.Skipped, Evidence: "the service address is not up"}, false
+	}
+	return p.Addr().String(), verify.Outcome{}, true
+}
+
+func (d *Daemon) transact(ctx context.Context, t target, pr pack.Probe, kind verify.Kind, addr string) verify.Outcome {
+	conf, _ := siteconf.LoadSite(d.cfg.Etc) // no set, no site.yaml: the probe does without a host name
+	vars := pack.Vars{Service: addr, Management: t.address, Hostname: conf.Hostname, Server: t.name, Site: conf.Site, SiteName: conf.Name, StateDir: d.cfg.StateDir}
+	params := make(map[string]string, len(pr.Params))
+	for key, v := range pr.Params {
+		x, err := pack.Expand(v, vars)
+		if err != nil {
+			return verify.Outcome{Status: verify.Unknown, Evidence: err.Error(), Next: "Correct the probe in the service pack."}
+		}
+		params[strings.ToLower(key)] = x
+	}
+	secret := filepath.Join(d.cfg.Etc, peers.VerifySecret)
+	if p := params["secret"]; p != "" {
+		secret = p
+		if rest, ok := strings.CutPrefix(p, "/etc/"); ok {
+			secret = filepath.Join(d.cfg.Etc, rest)
+		}
+	}
+	text, _ := os.ReadFile(secret) // absent without a set; the probe says so
+	return kind(ctx, verify.Target{
+		Address: addr, Server: t.name, Observer: d.server.Name, Hostname: conf.Hostname, Secret: strings.TrimSpace(string(text)), Params: params,
+	})
+}
+
+// ping tells of the network; it never stands in the way of a swap, since the services' own probes do.
+func (d *Daemon) ping(server, name, title, addr string) verify.Check {
+	return verify.Check{Target: server, Service: "network", Probe: name, Title: title, Minor: true, Timeout: 5 * time.Second, Run: func(ctx context.Context) verify.Outcome {
+		ping := d.cfg.Kinds["ping"]
+		if ping == nil {
+			return verify.Outcome{Status: verify.NotApplicable, Evidence: "no ping here"}
+		}
+		return ping(ctx, verify.Target{Address: addr, Server: server, Observer: d.server.Name})
+	}}
+}

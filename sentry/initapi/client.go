@@ -1,0 +1,116 @@
+package initapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"sayasystems.com/atlas/hwcheck"
+	"sayasystems.com/atlas/image/layout"
+	"sayasystems.com/atlas/roles"
+)
+
+// Client asks init.
+type Client struct{ http *http.Client }
+
+// NewClient asks at socket, layout.InitSocket if empty.
+func NewClient(socket string) *Client {
+	if socket == "" {
+		socket = layout.InitSocket
+	}
+	return &Client{&http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+		MaxIdleConns: 2,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		},
+	}}}
+}
+
+// State asks for everything init knows.
+func (c *Client) State(ctx context.Context) (State, error) {
+	var s State
+	return s, c.do(ctx, http.MethodGet, "/v1/state", nil, &s)
+}
+
+// Boot asks how this boot went.
+func (c *Client) Boot(ctx context.Context) (BootReport, error) {
+	var b BootReport
+	return b, c.do(ctx, http.MethodGet, "/v1/boot", nil, &b)
+}
+
+// Inventory asks for the hardware found in this boot.
+func (c *Client) Inventory(ctx context.Context) (hwcheck.Inventory, error) {
+	var i hwcheck.Inventory
+	return i, c.do(ctx, http.MethodGet, "/v1/inventory", nil, &i)
+}
+
+// Service does verb ("start", "stop", "restart", "reload") to a pack.
+func (c *Client) Service(ctx context.Context, name, verb string) error {
+	return c.do(ctx, http.MethodPost, "/v1/services/"+url.PathEscape(name)+"/"+url.PathEscape(verb), struct{}{}, nil)
+}
+
+// Power ends the system in order.
+func (c *Client) Power(ctx context.Context, r PowerRequest) error {
+	return c.do(ctx, http.MethodPost, "/v1/power", r, nil)
+}
+
+// Add takes a disk into the set.
+func (c *Client) Add(ctx context.Context, r AddRequest) error {
+	return c.do(ctx, http.MethodPost, "/v1/set/add", r, nil)
+}
+
+// Order gives an operator's decision while holding.
+func (c *Client) Order(ctx context.Context, o roles.Order) error {
+	return c.do(ctx, http.MethodPost, "/v1/set/order", o, nil)
+}
+
+func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		data, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("ask init: %w", err)
+		}
+		body = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://init"+path, body)
+	if err != nil {
+		return fmt.Errorf("ask init: %w", err)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return fmt.Errorf("ask init: %w", err)
+	}
+	defer res.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(res.Body, 8<<20))
+	if err != nil {
+		return fmt.Errorf("ask init: %w", err)
+	}
+	if res.StatusCode >= 400 {
+		var e struct {
+			Error string `json:"error"`
+		}
+		if json.Unmarshal(data, &e) != nil || e.Error == "" {
+			e.Error = res.Status
+		}
+		return errors.New(e.Error)
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(data, out); err != nil {
+		return fmt.Errorf("ask init for %s: %w", path, err)
+	}
+	return nil
+}
