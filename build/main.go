@@ -45,10 +45,10 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"image", "[--profile FILE] --out DIR [--key FILE] [--refresh]", "make an image and what lies beside it", image},
+		{"lab", "COMMAND...", "run servers on this machine: `build lab help`", lab.Main},
 		{"repro", "[--profile FILE] [--out DIR]", "make an image twice, the second time from nothing, and compare the bytes", reproduce},
 		{"verify", "[--key FILE] DIR", "check signature and sums of an output directory", verify},
 		{"tools", "[PROGRAM ARG...]", "make the tools root; run a program of it", tools},
-		{"lab", "VERB ...", "run the servers of a site on this machine; `build lab help`", lab.Main},
 		{"demo", "[--kind KIND] [--out DIR] [--dir DIR]", "bring up a site of two servers and tell how to swap their disks", demo.Main},
 		{"setup", "", "install the few programs that building needs of this machine", setup},
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sayasystems.com/atlas/hwcheck"
+	"sayasystems.com/atlas/image/install"
 	"sayasystems.com/atlas/image/layout"
 	"sayasystems.com/atlas/image/pack"
 	"sayasystems.com/atlas/initsvc/cgroup"
@@ -41,21 +43,31 @@ func parts(h handover.Handover, log *slog.Logger) pid1.Parts {
 		},
 		BindTree: tree.Bind, UnbindTree: tree.Unbind,
 		Network: network.BringUp, Keep: network.Keep, Raise: network.Raise, Defend: network.Defend, Lower: network.Lower,
+		Fence: fence,
 		Packs: pack.LoadAll, Expand: pack.Expand,
-		Attest:     attest,
-		Inventory:  takeInventory,
-		Hostname:   func(name string) error { return unix.Sethostname([]byte(name)) },
-		Mounts:     func(context.Context) error { return mountSystem(h) },
-		MountState: func(ctx context.Context) (string, error) { return mountState(ctx, h) },
-		Cgroup:     findCgroup,
-		Slot:       func(context.Context) (bool, error) { return true, nil },
-		Bless:      func(context.Context) error { return nil },
+		Attest:    attest,
+		Inventory: takeInventory,
+		Hostname:  func(name string) error { return unix.Sethostname([]byte(name)) },
+		Mounts:    func(context.Context) error { return mountSystem(h) },
+		MountState: func(ctx context.Context) (string, error) {
+			note, err := mountState(ctx, h)
+			if err == nil {
+				if perr := rootPassword(); perr != nil {
+					log.Warn("root has no password while no set is mounted", "err", perr)
+				}
+			}
+			return note, err
+		},
+		Cgroup: findCgroup,
+		Slot:   func(context.Context) (bool, error) { return true, nil },
+		Bless:  func(context.Context) error { return nil },
 	}
 	if h.Kind == handover.Hardware {
 		p.Coldplug = coldplug
 		p.Uevents = func(ctx context.Context, changed func()) { uevents(ctx, log, guard.Guard{Log: log}, changed) }
-		p.Slot = func(context.Context) (bool, error) { return slotGood(h) }
+		p.Slot = func(context.Context) (bool, error) { return slotGood() }
 		p.Bless = func(context.Context) error { return bless(h) }
+		p.Condemn = func(context.Context) error { return condemn(h) }
 	}
 	return p
 }
@@ -79,6 +91,45 @@ func mountSystem(h handover.Handover) error {
 	}
 	errs = append(errs, mounts.Bind("/", layout.ImageDir))
 	return errors.Join(errs...)
+}
+
+// rootPassword makes root's password of the installation count while no set, and so no /etc of the site, is mounted: a copy of
+// the image's shadow with it is bound over the image's.
+func rootPassword() error {
+	hash, err := os.ReadFile(filepath.Join(layout.StateDir, install.RootHashFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("root's password: %w", err)
+	}
+	shadow, err := os.ReadFile("/etc/shadow")
+	if err != nil {
+		return fmt.Errorf("root's password: %w", err)
+	}
+	const own = layout.Run + "/shadow"
+	if err := os.WriteFile(own, withRootHash(shadow, strings.TrimSpace(string(hash))), 0o600); err != nil {
+		return fmt.Errorf("root's password: %w", err)
+	}
+	if err := unix.Mount(own, "/etc/shadow", "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("root's password: %w", err)
+	}
+	return nil
+}
+
+// withRootHash replaces the second field of root's line of a shadow(5) file. A hash that could break the line is not used.
+func withRootHash(shadow []byte, hash string) []byte {
+	if strings.ContainsAny(hash, ":\n") || hash == "" {
+		return shadow
+	}
+	lines := strings.Split(string(shadow), "\n")
+	for i, l := range lines {
+		if f := strings.Split(l, ":"); f[0] == "root" && len(f) > 2 {
+			f[1] = hash
+			lines[i] = strings.Join(f, ":")
+		}
+	}
+	return []byte(strings.Join(lines, "\n"))
 }
 
 // findCgroup finds cgroup2 where it is, or mounts it.
@@ -201,6 +252,16 @@ func takeInventory(ctx context.Context) (pid1.Inventory, error) {
 		inv.Findings = append(inv.Findings, initapi.Finding{ID: f.ID, Severity: f.Severity, What: f.What, Next: f.Next})
 	}
 	return inv, nil
+}
+
+// fence loads the rules alone: one transaction, nothing else is touched.
+func fence(ctx context.Context, p network.Plan) error {
+	cmd := exec.CommandContext(ctx, "/usr/sbin/nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(network.Ruleset(p))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("load the fence: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
 }
 
 // espDir is where the ESP of the system disk is mounted for a moment.

@@ -39,7 +39,8 @@ const exitReboot = 3
 func process1() int {
 	// A small heap matters more here than the collector's work.
 	debug.SetGCPercent(50)
-	debug.SetMemoryLimit(20 << 20)
+	debug.SetMemoryLimit(64 << 20)
+	sigs := catch()
 	unix.Umask(0o022)
 	started := time.Now()
 	_ = mounts.All(mounts.Early()) // again, with its errors told, in the phase mounts
@@ -60,7 +61,7 @@ func process1() int {
 	go func() {
 		defer cancel()
 		g := guard.Guard{Log: log}
-		if err := g.Do("process 1", func() error { code = life(ctx, h, started, log, lh, ring, con); return nil }); err != nil {
+		if err := g.Do("process 1", func() error { code = life(ctx, h, started, log, lh, ring, con, sigs); return nil }); err != nil {
 			emergency(h, err)
 		}
 	}()
@@ -72,7 +73,7 @@ func process1() int {
 }
 
 // life boots, serves and ends.
-func life(ctx context.Context, h handover.Handover, started time.Time, log *slog.Logger, lh *pid1.LogHandler, ring *logfile.Ring, con *lateConsole) int {
+func life(ctx context.Context, h handover.Handover, started time.Time, log *slog.Logger, lh *pid1.LogHandler, ring *logfile.Ring, con *lateConsole, sigs <-chan os.Signal) int {
 	namespace := h.Kind == handover.Namespace
 	installing := h.Mode == handover.Install
 	s := pid1.New(pid1.Options{
@@ -80,7 +81,7 @@ func life(ctx context.Context, h handover.Handover, started time.Time, log *slog
 	})
 	s.LogTo(lh)
 	g := s.Guard()
-	signals(ctx, g, s, namespace)
+	signals(ctx, g, s, sigs, namespace)
 
 	g.Keep(ctx, "init socket", func(ctx context.Context) {
 		for ctx.Err() == nil {
@@ -122,7 +123,7 @@ func life(ctx context.Context, h handover.Handover, started time.Time, log *slog
 		con.set(c)
 		c.Run(ctx)
 	} else {
-		g.Go("installer", func() { install(ctx, s, log) })
+		g.Go("installer", func() { runInstaller(ctx, s, log) })
 	}
 
 	req := s.Run(ctx)
@@ -172,10 +173,18 @@ func emergency(h handover.Handover, err error) {
 	_ = power.End("reboot")
 }
 
+// catch takes every signal that would end a Go program, so that nobody's kill, nor a console that is gone, can end process 1.
+// They are caught and not ignored, since what is ignored would be ignored by all that init starts.
+func catch() chan os.Signal {
+	ch := make(chan os.Signal, 16)
+	signal.Notify(ch, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGILL, unix.SIGTRAP, unix.SIGABRT, unix.SIGBUS, unix.SIGFPE,
+		unix.SIGUSR1, unix.SIGSEGV, unix.SIGUSR2, unix.SIGPIPE, unix.SIGALRM, unix.SIGTERM, unix.SIGSTKFLT, unix.SIGXCPU,
+		unix.SIGXFSZ, unix.SIGVTALRM, unix.SIGPROF, unix.SIGIO, unix.SIGPWR, unix.SIGSYS)
+	return ch
+}
+
 // signals are how the lab, ctrl-alt-del and lxc-like tools ask for an end.
-func signals(ctx context.Context, g guard.Guard, s *pid1.Server, namespace bool) {
-	ch := make(chan os.Signal, 8)
-	signal.Notify(ch, unix.SIGINT, unix.SIGTERM, unix.SIGPWR, unix.SIGUSR1, unix.SIGUSR2, unix.SIGHUP)
+func signals(ctx context.Context, g guard.Guard, s *pid1.Server, ch <-chan os.Signal, namespace bool) {
 	g.Keep(ctx, "signals", func(ctx context.Context) {
 		for {
 			select {
@@ -216,8 +225,8 @@ func feed(ctx context.Context, s *pid1.Server, log *slog.Logger) {
 	log.Info("this machine has no hardware watchdog")
 }
 
-// install runs the installer, which uses the consoles by itself and asks for the restart over the socket.
-func install(ctx context.Context, s *pid1.Server, log *slog.Logger) {
+// runInstaller runs the installer, which uses the consoles by itself and asks for the restart over the socket.
+func runInstaller(ctx context.Context, s *pid1.Server, log *slog.Logger) {
 	select {
 	case <-s.Based():
 	case <-ctx.Done():

@@ -145,6 +145,7 @@ func assemble(v View, s sorted, t diskSet) Decision {
 		d.Reasons = append(d.Reasons, reasonBehind(e.disk, e.why))
 		d.Stale = append(d.Stale, e.disk)
 	}
+	d.Aside = r.aside
 	if v.Order != nil {
 		orderedOut(v, &d, t, r)
 	} else if len(r.absent) > 0 {
@@ -161,7 +162,7 @@ func assemble(v View, s sorted, t diskSet) Decision {
 	}
 	sortEject(&d)
 	d.Degraded = len(d.Members) < len(l.Members)
-	d.Reasons = append(d.Reasons, notes(d, s, r)...)
+	d.Reasons = append(d.Reasons, notes(d, s)...)
 	return d
 }
 
@@ -217,7 +218,7 @@ func orderedOut(v View, d *Decision, t diskSet, r resolved) {
 	for _, o := range t.disks {
 		same := func(x Disk) bool { return x.Label != nil && x.Label.ID() == o.Label.ID() }
 		switch {
-		case slices.ContainsFunc(d.Members, same), slices.ContainsFunc(d.Stale, same):
+		case slices.ContainsFunc(d.Members, same), slices.ContainsFunc(d.Stale, same), slices.ContainsFunc(d.Aside, same):
 		case r.label.Judge(o) == Stale:
 			d.Stale = append(d.Stale, o)
 		default:

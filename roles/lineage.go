@@ -20,17 +20,6 @@ func (l Label) Head() string {
 	return name("made", l.Set)
 }
 
-// parent is the name before the head, "" if there was none.
-func (l Label) parent() string {
-	switch len(l.Lineage) {
-	case 0:
-		return ""
-	case 1:
-		return name("made", l.Set)
-	}
-	return l.Lineage[1]
-}
-
 // knows tells whether everything that was written under the name head is also in l's lineage.
 func (l Label) knows(head string) bool {
 	if head == l.Head() || slices.Contains(l.Lineage, head) {
@@ -200,8 +189,9 @@ type LabelWrite struct {
 	Label Label
 }
 
-// Labels tells what to write, in this order, before md is asked to start the array of a Start decision: the members' labels with
-// what left recorded and the generation counted up, then (after an operator's order) the mark on the disks that were given up.
+// Labels tells what to write, in this order, before md is asked to start the array of a Start decision: first the mark on disks that
+// an operator's order gives up, so that at no moment both sides could start by themselves; then the members' labels, with what
+// left recorded and the generation counted up.
 func (d Decision) Labels(server, image string, now time.Time) []LabelWrite {
 	if d.Action != Start || d.Label == nil {
 		return nil
@@ -225,13 +215,6 @@ func (d Decision) Labels(server, image string, now time.Time) []LabelWrite {
 	}
 	l = l.ejectAll(d.Eject, why, d.Ordered).Boot(server, image, now)
 	var w []LabelWrite
-	for _, m := range d.Members {
-		if m.Label != nil {
-			if i := l.slot(m.Label.ID()); i >= 0 {
-				w = append(w, LabelWrite{Disk: m, Label: l.For(i)})
-			}
-		}
-	}
 	for _, a := range d.Aside {
 		if a.Label != nil && a.Label.GivenUp == "" {
 			g := a.Label.clone()
@@ -239,5 +222,22 @@ func (d Decision) Labels(server, image string, now time.Time) []LabelWrite {
 			w = append(w, LabelWrite{Disk: a, Label: g})
 		}
 	}
+	for _, m := range d.Members {
+		if m.Label == nil {
+			continue
+		}
+		if i := l.slot(m.Label.ID()); i >= 0 {
+			w = append(w, LabelWrite{Disk: m, Label: l.For(i)})
+		}
+	}
 	return w
+}
+
+// NextLabel is the label that a Start decision leads to, as its first member carries it: for the server's memory (Remember).
+func (d Decision) NextLabel(server, image string, now time.Time) (Label, bool) {
+	w := d.Labels(server, image, now)
+	if len(w) == 0 {
+		return Label{}, false
+	}
+	return w[len(w)-1].Label, true
 }

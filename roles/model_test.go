@@ -43,11 +43,13 @@ type model struct {
 	netDown bool
 
 	// Ghosts, by set.
-	acked  [3]uint64   // acknowledged writes that no operator gave up
-	window [3]uint64   // of these, acknowledged after a member dropped out and before the label recorded it
-	ranBy  [3][64]int8 // server that acknowledged the write
+	acked  [3]uint64    // acknowledged writes that no operator gave up
+	window [3]uint64    // of these, acknowledged after a member dropped out and before the label recorded it
+	ranBy  [3][40]int8  // server that acknowledged the write
+	ranIn  [3][40]int32 // lineage that it was written to, interned
 	writes [3]int8
-	forked [3]bool // an order left a disk out of sight that can start by itself
+	kept   [3]uint8 // after an order: the disks that go on from it; 0 = there was none
+	forked [3]bool  // an order left a disk out of sight that can start by itself
 }
 
 // world is what does not change.
@@ -127,9 +129,12 @@ func (w *world) key(m *model) string {
 	for s := range w.sets {
 		set(m.acked[s])
 		set(m.window[s])
-		b = append(b, bit(m.forked[s]), byte(m.writes[s]))
+		b = append(b, bit(m.forked[s]), m.kept[s], byte(m.writes[s]))
 		for _, r := range m.ranBy[s][:m.writes[s]] {
 			b = append(b, byte(r))
+		}
+		for _, l := range m.ranIn[s][:m.writes[s]] {
+			num(int(l))
 		}
 	}
 	return string(b)
@@ -194,11 +199,12 @@ func (w *world) view(m *model, i int, order *Order, hidden int) View {
 }
 
 // write acknowledges one more write of the set that server i runs.
-func (m *model) write(i int) {
+func (w *world) write(m *model, i int) {
 	s := &m.servers[i]
 	n := m.writes[s.run]
 	m.writes[s.run]++
 	m.ranBy[s.run][n] = int8(i)
+	m.ranIn[s.run][n] = int32(w.intern(m.disks[bits.TrailingZeros8(s.members)].label.Head()))
 	m.acked[s.run] |= 1 << n
 	for d := range m.disks {
 		if s.members&(1<<d) != 0 {
@@ -212,18 +218,22 @@ func (m *model) stop(i int) {
 }
 
 // start applies a Start decision. cut tells after how many label writes power goes: none = it does not go; 0 = after the server
-// has noted its memory.
+// has noted what it is about to write; one more than there are = after it has noted that they are written.
 func (w *world) start(m *model, i int, d Decision, cut int) {
 	var set int8
 	fmt.Sscanf(d.Set, "set-%d", &set)
 	writes := d.Labels(serverName(i), "1", time.Time{})
-	m.servers[i].seen = Remember(m.servers[i].seen, writes[0].Label)
+	next, _ := d.NextLabel(serverName(i), "1", time.Time{})
+	m.servers[i].seen = Remember(m.servers[i].seen, next, false)
 	for n, lw := range writes {
 		if n == cut {
 			break
 		}
 		l := lw.Label
 		m.disks[diskNo(lw.Disk)].label = &l
+	}
+	if cut == none || cut > len(writes) {
+		m.servers[i].seen = Remember(m.servers[i].seen, next, true)
 	}
 	m.servers[i].on = cut == none
 	if cut != none {
@@ -238,7 +248,7 @@ func (w *world) start(m *model, i int, d Decision, cut int) {
 		m.servers[i].members |= 1 << diskNo(x)
 	}
 	m.servers[i].run = set
-	m.write(i)
+	w.write(m, i)
 }
 
 // drop takes disk n out of the array that server i runs, as md does. If the label is not recorded, power goes before it is.
@@ -262,7 +272,7 @@ func (w *world) drop(m *model, i, n int, recorded bool) {
 			m.disks[d].missing |= 1 << slot
 		}
 	}
-	m.write(i)
+	w.write(m, i)
 	if !recorded {
 		m.window[s.run] |= m.acked[s.run] &^ before
 		m.stop(i)
@@ -272,7 +282,7 @@ func (w *world) drop(m *model, i, n int, recorded bool) {
 	for d := range w.disks {
 		if s.members&(1<<d) != 0 {
 			l := m.disks[d].label.Eject(slot, "pulled")
-			s.seen = Remember(s.seen, l)
+			s.seen = Remember(s.seen, l, true)
 			m.disks[d].label = &l
 		}
 	}
@@ -290,6 +300,12 @@ func (w *world) join(m *model, i, n, stage int) bool {
 	}
 	l := tip.Join(slot, Disk{Serial: fmt.Sprintf("D%d", n), Label: m.disks[n].label}, fmt.Sprintf("%s/%d", tip.Head(), tip.Generation+1))
 	m.disks[n] = modelDisk{set: s.run, loc: int8(i)}
+	for k := range m.kept {
+		m.kept[k] &^= 1 << n
+	}
+	if m.kept[s.run] != 0 {
+		m.kept[s.run] |= 1 << n
+	}
 	if stage >= 1 {
 		own := l.For(slot)
 		m.disks[n].label = &own
@@ -301,9 +317,9 @@ func (w *world) join(m *model, i, n, stage int) bool {
 		s.members |= 1 << n
 	}
 	if stage >= 3 {
-		s.seen = Remember(s.seen, l)
+		s.seen = Remember(s.seen, l, true)
 		m.disks[keep].label = ptr(l.For(tip.Self))
-		m.write(i)
+		w.write(m, i)
 		return true
 	}
 	m.stop(i)

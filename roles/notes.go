@@ -6,7 +6,7 @@ import (
 )
 
 // notes tells, beside a start, what a person should know.
-func notes(d Decision, s sorted, r resolved) []Reason {
+func notes(d Decision, s sorted) []Reason {
 	var n []Reason
 	l := *d.Label
 	if d.Degraded {
@@ -25,10 +25,6 @@ func notes(d Decision, s sorted, r resolved) []Reason {
 			text = upper(where(x)) + " was never finished as a member and is made one now."
 		}
 		n = append(n, Reason{CodeStale, text, ""})
-	}
-	for _, x := range r.aside {
-		n = append(n, Reason{CodeAside, upper(where(x)) + " was set aside by an operator and is left alone.",
-			"When its data is not needed any more, have it wiped and added to the set."})
 	}
 	for _, x := range d.Aside {
 		n = append(n, Reason{CodeAside, upper(where(x)) + " is set aside: what only it holds is not in the set. It is left as it is.",

@@ -22,14 +22,16 @@ func Tell(server, site string, disks []Disk) Attestation {
 
 // HoldingOf is the holding that a label stands for.
 func HoldingOf(l Label) Holding {
-	return Holding{Set: l.Set, Member: l.ID(), Generation: l.Generation, Role: l.Role, Lineage: l.Head(), Parent: l.parent()}
+	return Holding{Set: l.Set, Member: l.ID(), Generation: l.Generation, Role: l.Role, Lineage: l.Head()}
 }
 
-// Remember notes in a server's memory that label l is about to be written to a set. Make it durable before the labels are.
-func Remember(seen []Holding, l Label) []Holding {
+// Remember notes in a server's memory that label l is about to be written to a set (Decision.NextLabel, or the outcome of Eject and
+// Join). Make it durable, write the labels, then note with done that they are written, before the array starts. What was
+// written last stays known until then, so that a start that was cut off neither hides it nor passes for one that happened.
+func Remember(seen []Holding, l Label, done bool) []Holding {
 	h := HoldingOf(l)
-	h.Member = ""
-	seen = slices.DeleteFunc(slices.Clone(seen), func(o Holding) bool { return o.Set == l.Set })
+	h.Member, h.Pending = "", !done
+	seen = slices.DeleteFunc(slices.Clone(seen), func(o Holding) bool { return o.Set == l.Set && (done || o.Pending) })
 	return append(seen, h)
 }
 
@@ -114,21 +116,18 @@ func holdingForbids(v View, l Label, server string, h Holding) (Reason, bool) {
 	return Reason{}, false
 }
 
-// remembered tells whether this server or a peer remembers that the set went on beyond label l, and which.
-//
-// A server remembers before it writes labels, so a memory can be of a start that was cut off before its first label. Such a memory
-// must not hold a set for ever. If all active members are here, a memory one lineage ahead of them is one of those: had a label of
-// that lineage been written, a disk that carries it would be here. If members are absent, they may carry it; then only the very
-// lineage that this start would make itself is excused.
+// remembered tells whether this server or a peer remembers that the set went on beyond label l, and which. Without absent members
+// a memory counts only if its labels are known to have been written; with absent ones, which may carry them, it counts anyway,
+// unless it is of this very start, cut off.
 func remembered(v View, l Label, absent []int) (string, bool) {
 	mine := l.ejectAll(absent, make([]string, len(absent)), false).Head()
 	beyond := func(h Holding) bool {
 		switch {
-		case h.Set != l.Set:
+		case h.Set != l.Set, h.Pending && len(absent) == 0:
 			return false
 		case h.Lineage == "":
-			return h.Generation > l.Generation+1
-		case l.knows(h.Lineage), h.Lineage == mine, len(absent) == 0 && h.Parent == l.Head():
+			return h.Generation > l.Generation
+		case l.knows(h.Lineage), h.Lineage == mine:
 			return false
 		}
 		return !slices.ContainsFunc(l.Aside, func(k string) bool { return strings.HasSuffix(k, "@"+h.Lineage) })

@@ -113,7 +113,7 @@ type Holding struct {
 	Generation uint64 `json:"generation"`
 	Role       Role   `json:"role,omitempty"`
 	Lineage    string `json:"lineage,omitempty"` // Label.Head
-	Parent     string `json:"parent,omitempty"`  // the lineage before it
+	Pending    bool   `json:"pending,omitempty"` // as memory: was about to be written, and may not have been
 }
 
 // Policy is what the operator allows.

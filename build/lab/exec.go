@@ -103,19 +103,25 @@ func (l *Lab) ssh(ctx context.Context, server string, st Streams, args []string)
 		return fmt.Errorf("ssh to %s: %w", server, err)
 	}
 	defer session.Close()
-	session.Stdin, session.Stdout, session.Stderr = st.In, st.Out, st.Err
-	if f, ok := st.In.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	session.Stdout, session.Stderr = st.Out, st.Err
+	f, isFile := st.In.(*os.File)
+	switch {
+	case !isFile:
+		session.Stdin = st.In
+	case term.IsTerminal(int(f.Fd())):
+		session.Stdin = f
 		restore, err := interactive(session, int(f.Fd()))
 		if err != nil {
 			return fmt.Errorf("ssh to %s: %w", server, err)
 		}
 		defer restore()
-	} else if ok {
-		// A file or pipe is copied by hand: the session must not wait for input after the command's end.
+	default:
+		// Copied by hand: the session must not wait for a pipe's end after the command's.
 		in, err := session.StdinPipe()
-		if err == nil {
-			go func() { _, _ = io.Copy(in, f); in.Close() }()
+		if err != nil {
+			return fmt.Errorf("ssh to %s: %w", server, err)
 		}
+		go func() { _, _ = io.Copy(in, f); in.Close() }()
 	}
 	err = session.Run(quote(args))
 	if ctx.Err() != nil {

@@ -93,7 +93,7 @@ func (l *Lab) Up(ctx context.Context, o Options) (err error) {
 // waitBoot waits for what a freshly switched on server becomes: the first ones have sets, a third has none and holds. After a
 // swap the roles have changed places, so any role is good.
 func (l *Lab) waitBoot(ctx context.Context, state folder.Lab, i int) error {
-	limit := 10 * time.Minute
+	limit := 15 * time.Minute
 	if state.Kind == folder.Namespace {
 		limit = 2 * time.Minute
 	}
@@ -248,13 +248,18 @@ func (l *Lab) Install(ctx context.Context, name string) error {
 	if s.On() {
 		return fmt.Errorf("%s is on; switch it off first: lab power off %s", name, name)
 	}
-	if err := l.Answers(ctx, name, true); err != nil {
+	chassis, err := state.Server(name)
+	if err != nil {
+		return err
+	}
+	// What an installation that was cut off has left is the installer's own business; only a finished one needs a word.
+	if err := l.Answers(ctx, name, chassis.Installed); err != nil {
 		return err
 	}
 	if err := l.Office.Up(); err != nil {
 		return err
 	}
-	limit := 15 * time.Minute
+	limit := 20 * time.Minute
 	if state.Kind == folder.Namespace {
 		limit = 3 * time.Minute
 	}
@@ -276,13 +281,13 @@ func (l *Lab) Install(ctx context.Context, name string) error {
 			}
 			done = true
 		case <-tick.C:
-			if l.failed(name, mark) {
+			if l.said(name, mark, gaveUp) {
 				return l.withConsole(name, fmt.Errorf("install %s: the installer gave up", name))
 			}
 		}
 	}
-	if l.failed(name, mark) {
-		return l.withConsole(name, fmt.Errorf("install %s: the installer gave up", name))
+	if !l.said(name, mark, installed) {
+		return l.withConsole(name, fmt.Errorf("install %s: the server went off before the installation was done", name))
 	}
 	return l.Folder.Change(func(st *folder.Lab) {
 		for i := range st.Servers {
@@ -429,13 +434,16 @@ func (l *Lab) consoleSize(name string) int64 {
 	return st.Size()
 }
 
-// failed tells whether the installer has told of its failure on the console since mark.
-func (l *Lab) failed(name string, mark int64) bool {
+// What the installer says on the console in the end (initsvc/installer).
+const (
+	installed = "Installed. This was done:"
+	gaveUp    = "The installation did not succeed."
+)
+
+// said tells whether a server has said something on its console since mark.
+func (l *Lab) said(name string, mark int64, text string) bool {
 	data, err := os.ReadFile(l.Folder.ConsoleLog(name))
-	if err != nil || int64(len(data)) < mark {
-		return false
-	}
-	return bytes.Contains(data[mark:], []byte("Installation failed"))
+	return err == nil && int64(len(data)) >= mark && bytes.Contains(data[mark:], []byte(text))
 }
 
 // withConsole adds the end of a server's console to an error.

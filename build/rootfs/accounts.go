@@ -45,19 +45,27 @@ func baseUsers() []pack.Account {
 
 // accountFiles returns the lines to add to passwd, group, shadow and gshadow, by file name.
 func accountFiles(accounts []pack.Account) map[string]string {
-	users := append(baseUsers(), accounts...)
+	users := append([]pack.Account(nil), accounts...)
+	taken := map[string]bool{}
+	for _, u := range accounts { // a pack's word on an account goes before ours
+		taken[u.Name] = true
+	}
+	for _, u := range baseUsers() {
+		if !taken[u.Name] {
+			users = append(users, u)
+			taken[u.Name] = true
+		}
+	}
 	sort.SliceStable(users, func(i, j int) bool { return users[i].ID < users[j].ID })
-	groups := baseGroups()
-	have := map[string]bool{}
-	for _, g := range groups {
-		have[g.name] = true
+	var groups []group
+	for _, g := range baseGroups() {
+		if !taken[g.name] {
+			groups = append(groups, g)
+		}
 	}
 	members := map[string][]string{}
 	for _, u := range users {
-		if !have[u.Name] {
-			groups = append(groups, group{u.Name, u.ID})
-			have[u.Name] = true
-		}
+		groups = append(groups, group{u.Name, u.ID})
 		for _, g := range u.Groups {
 			members[g] = append(members[g], u.Name)
 		}

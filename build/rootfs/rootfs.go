@@ -72,7 +72,7 @@ func (s Spec) Key() string {
 	if err != nil {
 		return cache.Key(fmt.Sprint(s))
 	}
-	return cache.Key(string(b), strings.Join(Base(), " "), string(hookEssential), string(hookCustomize), fmt.Sprint(baseGroups()), "2")
+	return cache.Key(string(b), strings.Join(Base(), " "), string(hookEssential), string(hookCustomize), fmt.Sprint(accountFiles(s.Accounts)), "3")
 }
 
 // Debian makes the tree of s in dir.

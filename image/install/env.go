@@ -42,7 +42,8 @@ type Env struct {
 	Progress func(Progress)   // optional
 	Now      func() time.Time // optional
 
-	after func(phase string) error // tests interrupt here
+	after func(phase string) error                                    // tests interrupt here
+	hash  func(password string) (dashboard, shadow string, err error) // tests have no time for real ones
 }
 
 // NewSet is a disk set to make.

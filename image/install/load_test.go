@@ -64,8 +64,7 @@ func TestLoadAnswersRefuses(t *testing.T) {
 				}
 			}
 			_, err = LoadAnswers(f)
-			var se *settings.Error
-			if !errors.As(err, &se) {
+			if _, ok := errors.AsType[*settings.Error](err); !ok {
 				t.Fatalf("LoadAnswers = %v; want a settings.Error", err)
 			}
 			got := strings.Split(strings.ReplaceAll(err.Error(), f, "FILE"), "\n")

@@ -30,6 +30,9 @@ func Run(ctx context.Context, e Env, a Answers) (Summary, error) {
 	if e.Now == nil {
 		e.Now = time.Now
 	}
+	if e.hash == nil {
+		e.hash = hashes
+	}
 	r := &run{Env: e, a: a, id: uuid.NewString(), sum: Summary{Server: a.Server}}
 	err := r.phases(ctx)
 	if cerr := r.close(context.WithoutCancel(ctx)); cerr != nil {
@@ -266,7 +269,11 @@ func (r *run) bootLoader(ctx context.Context) error {
 // finish makes all durable, then takes the mark away: from here on it is a server.
 func (r *run) finish(ctx context.Context) error {
 	r.say("writing everything to the disks")
-	unix.Sync()
+	for _, dir := range []string{r.StateDir, r.StickDir} {
+		if err := syncDir(dir); err != nil {
+			return err
+		}
+	}
 	if err := r.close(ctx); err != nil {
 		return err
 	}
@@ -280,6 +287,19 @@ func (r *run) finish(ctx context.Context) error {
 	if r.a.Join != nil && r.a.Join.File {
 		// Used up. A medium that cannot be written keeps it, which does no harm: the code is refused from now on.
 		_ = os.Remove(filepath.Join(r.StickDir, layout.JoinFile))
+	}
+	return nil
+}
+
+// syncDir makes the whole filesystem of dir durable. The set's own is made so when it stops.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
+	defer f.Close()
+	if err := unix.Syncfs(int(f.Fd())); err != nil {
+		return fmt.Errorf("sync %s: %w", dir, err)
 	}
 	return nil
 }

@@ -78,23 +78,29 @@ func (r *run) found() error {
 	if s.Service.MAC == "" {
 		s.Service.MAC = newMAC()
 	}
-	admin, err := bcrypt.GenerateFromPassword([]byte(r.a.Password), bcrypt.DefaultCost)
-	if err != nil {
-		return fmt.Errorf("hash password: %w", err)
-	}
-	hash, err := accounts.Crypt(r.a.Password)
+	admin, hash, err := r.hash(r.a.Password)
 	if err != nil {
 		return err
 	}
 	r.site = site{
 		JoinReply: JoinReply{
-			Site: s.Site, SiteName: s.Name, Admin: string(admin),
+			Site: s.Site, SiteName: s.Name, Admin: admin,
 			RootHash: hash, AdminHash: hash, NTHash: accounts.NTHash(r.a.Password) + "\n", Verify: rand.Text(),
 		},
 		conf: &s,
 	}
 	r.did("new site: %s, service address %s, host name %s", s.Name, s.Service.Address, s.Hostname)
 	return nil
+}
+
+// hashes are what is kept of the administrator's password for the dashboard (bcrypt) and in /etc/shadow.
+func hashes(password string) (dashboard, shadow string, err error) {
+	b, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+	if err != nil {
+		return "", "", fmt.Errorf("hash password: %w", err)
+	}
+	shadow, err = accounts.Crypt(password)
+	return string(b), shadow, err
 }
 
 func (r *run) join(ctx context.Context) error {

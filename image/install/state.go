@@ -1,14 +1,13 @@
 package install
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"context"
 
 	"sayasystems.com/atlas/image/install/systemdisk"
 	"sayasystems.com/atlas/image/siteconf"

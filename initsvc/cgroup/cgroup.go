@@ -25,7 +25,7 @@ type Tree struct{ dir string }
 type Group struct{ dir string }
 
 // Find returns the tree below the calling process's own group in the first of the mount points that is a cgroup2 file system.
-// The calling process moves into its child "init", so that controllers can be enabled for the others.
+// See Open for where the calling process ends up.
 func Find(mountPoints ...string) (*Tree, error) {
 	for _, m := range mountPoints {
 		var st unix.Statfs_t
@@ -45,9 +45,13 @@ func Find(mountPoints ...string) (*Tree, error) {
 	return nil, fmt.Errorf("no cgroup2 file system at %s", strings.Join(mountPoints, " or "))
 }
 
-// Open makes dir, a group, the root of a Tree.
+// At makes dir, a group, the root of a Tree, and moves nobody.
+func At(dir string) *Tree { return &Tree{dir: dir} }
+
+// Open makes dir, a group, the root of a Tree, and moves the calling process into its child "init", so that controllers can be
+// enabled for the others.
 func Open(dir string) (*Tree, error) {
-	t := &Tree{dir: dir}
+	t := At(dir)
 	g, err := t.Group("init")
 	if err != nil {
 		return nil, err
@@ -163,6 +167,25 @@ func (g *Group) Kill(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 		wait = min(2*wait, 100*time.Millisecond)
+	}
+	return nil
+}
+
+// Renew empties the group and makes it anew, for the next life of a service. A group that was killed cannot be used again: since
+// Linux 6.14 (and stable kernels with "cgroup: fix race between fork and cgroup.kill") clone3 with CLONE_INTO_CGROUP compares the
+// target's count of kills with that of the caller's own group, and kills the child when they differ.
+func (g *Group) Renew(ctx context.Context) error {
+	if g == nil {
+		return nil
+	}
+	if err := g.Kill(ctx); err != nil {
+		return err
+	}
+	if err := g.Remove(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(g.dir, 0o755); err != nil {
+		return fmt.Errorf("make cgroup %s: %w", filepath.Base(g.dir), err)
 	}
 	return nil
 }

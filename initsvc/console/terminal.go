@@ -24,8 +24,10 @@ type terminal struct {
 	lines  <-chan string
 	eof    bool // no more input
 
-	last string // what is drawn
-	mode mode
+	last    string // what is drawn
+	essence string // what of it matters
+	drawn   time.Time
+	mode    mode
 	typed,
 	action string
 	told string // message below the prompt
@@ -199,6 +201,14 @@ func (t *terminal) draw() {
 	if text == t.last {
 		return
 	}
+	if !t.screen && t.mode == status && t.told == "" {
+		// A serial line scrolls: only what matters makes a new page, and not more than one in some seconds.
+		k := essence(v)
+		if t.last != "" && (k == t.essence || time.Since(t.drawn) < serialPause) {
+			return
+		}
+		t.essence, t.drawn = k, time.Now()
+	}
 	if t.screen {
 		t.last = text
 		t.write("\x1b[H\x1b[2J" + text)
@@ -210,6 +220,25 @@ func (t *terminal) draw() {
 	}
 	t.last = text
 	t.write("\n" + text + "\n")
+}
+
+// serialPause is the least time between two pages on a serial line.
+const serialPause = 5 * time.Second
+
+// essence is what of a page is worth printing it again.
+func essence(v View) string {
+	s := v.State
+	parts := []string{s.State, string(s.Role), fmt.Sprint(s.Ready), s.Addresses.Management, s.Addresses.Service}
+	for _, r := range s.Reasons {
+		parts = append(parts, r.Code)
+	}
+	for _, f := range s.Findings {
+		parts = append(parts, f.ID)
+	}
+	if v.Summary != nil {
+		parts = append(parts, v.Summary.Verdict, v.Summary.JoinCode)
+	}
+	return strings.Join(parts, "\x00")
 }
 
 func (t *terminal) logLines(width, height int) []string {
@@ -245,7 +274,7 @@ func (t *terminal) key(ctx context.Context, k byte) {
 		case 'o', 'O':
 			t.mode, t.action = confirm, "off"
 		case '\n', '\r', '\f':
-			t.last = "" // draw anew
+			t.last = "" // draw again
 		}
 	}
 }

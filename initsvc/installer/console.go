@@ -139,7 +139,7 @@ func activeConsoles(sys, dev string) []*console {
 		return nil
 	}
 	var out []*console
-	for _, name := range strings.Fields(string(b)) {
+	for name := range strings.FieldsSeq(string(b)) {
 		if name == "tty0" {
 			name = "tty1"
 		}

@@ -30,6 +30,11 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer)
 	if fs.NArg() > 0 {
 		return fmt.Errorf("install: unknown argument %q", fs.Arg(0))
 	}
+	if os.Getenv("PATH") == "" { // started by a process 1 that was given no environment
+		if err := os.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"); err != nil {
+			return fmt.Errorf("install: %w", err)
+		}
+	}
 	h, err := handover.Read(*early)
 	if err != nil {
 		return fmt.Errorf("install: %w", err)

@@ -32,8 +32,10 @@ func testHardware() hardware {
 		},
 		NoDriver: []hwcheck.PCIDevice{{Address: "0000:03:00.0", Vendor: "Example", Product: "Radio"}},
 		Disks: []hwcheck.Disk{
-			{Dev: "/dev/sda", Removable: true, Bus: "usb"}, {Dev: "/dev/nvme0n1", Bus: "nvme", Sector: 512},
-			{Dev: "/dev/sdb", Bus: "sata", Sector: 512}, {Dev: "/dev/sdc", Bus: "sata", Sector: 512},
+			{Dev: "/dev/sda", Removable: true, Bus: "usb"},
+			{Dev: "/dev/nvme0n1", Bus: "nvme", Sector: 512},
+			{Dev: "/dev/sdb", Bus: "sata", Sector: 512},
+			{Dev: "/dev/sdc", Bus: "sata", Sector: 512},
 		},
 	}
 	disks := []roles.Disk{
@@ -134,7 +136,7 @@ func plain(a install.Answers) string {
 		s += fmt.Sprintf(" join=%+v", *a.Join)
 	}
 	var out []string
-	for _, w := range strings.Fields(s) {
+	for w := range strings.FieldsSeq(s) {
 		if !strings.Contains(w, ":0x") {
 			out = append(out, w)
 		}

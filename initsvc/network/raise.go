@@ -27,8 +27,8 @@ func Raise(ctx context.Context, p Plan, log *slog.Logger) error {
 	if err := apply(everywhere()...); err != nil {
 		return fmt.Errorf("prepare service address: %w", err)
 	}
-	if err := run(ctx, Ruleset(p), "nft", "-f", "-"); err != nil {
-		return fmt.Errorf("load the fence: %w", err)
+	if err := Fence(ctx, p); err != nil {
+		return err
 	}
 	if err := removeService(); err != nil {
 		return err
@@ -56,6 +56,17 @@ func Raise(ctx context.Context, p Plan, log *slog.Logger) error {
 		return fmt.Errorf("announce service address: %w", err)
 	}
 	log.Info("service address announced", "address", svc.prefix, "mac", svc.mac, "interface", p.Management.Interface, "peers", len(p.Peers))
+	return nil
+}
+
+// Fence loads p's ruleset in one transaction and touches nothing else; Raise does so by itself. It is for a change of peers or packs while serving.
+func Fence(ctx context.Context, p Plan) error {
+	if _, err := p.parse(); err != nil {
+		return err
+	}
+	if err := run(ctx, Ruleset(p), "nft", "-f", "-"); err != nil {
+		return fmt.Errorf("load the fence: %w", err)
+	}
 	return nil
 }
 
@@ -176,11 +187,15 @@ func Lower(ctx context.Context) error {
 }
 
 // Defend repeats the announcement two seconds after Raise (RFC 5227, 2.3) and from then on, until ctx ends, answers every
-// machine that claims a primary's service address and tells found about it.
+// machine that claims a primary's service address and tells found about it. On a secondary it only waits.
 func Defend(ctx context.Context, p Plan, log *slog.Logger, found func(ErrConflict)) error {
 	svc, err := p.parse()
-	if err != nil || p.Role != roles.Primary {
+	if err != nil {
 		return err
+	}
+	if p.Role != roles.Primary {
+		<-ctx.Done()
+		return nil
 	}
 	again := time.AfterFunc(2*time.Second, func() {
 		if err := arp.Announce(Service, svc.prefix.Addr()); err != nil {

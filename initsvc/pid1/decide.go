@@ -37,6 +37,9 @@ func (s *Server) readLabels(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		if r, ok := store.(rememberer); ok {
+			r.Remember(s.remember)
+		}
 		s.mu.Lock()
 		s.store = store
 		s.mu.Unlock()
@@ -139,13 +142,12 @@ func (s *Server) holdFor(err error) {
 // waitForChange returns when a new decision may come out differently: an order, a change of the disks, another answer of a peer,
 // and, after a failure, a while.
 func (s *Server) waitForChange(ctx context.Context, failed bool) {
-	const ask, retry = 10 * time.Second, 30 * time.Second
-	pause := ask
+	pause, retry := 10*time.Second, s.retry
 	if s.o.Quick {
 		pause = 2 * time.Second
 	}
 	start, before := time.Now(), s.evidence()
-	tick := time.NewTicker(pause)
+	tick := time.NewTicker(min(pause, retry))
 	defer tick.Stop()
 	defer func() {
 		s.runner.Add(initapi.PhaseReport{Name: "hold", Duration: time.Since(start), Result: "ok"})

@@ -3,6 +3,7 @@ package pid1
 import (
 	"context"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"sync"
 	"time"
@@ -64,6 +65,9 @@ func Handler(out func(line string), ring *logfile.Ring, level slog.Level) *LogHa
 	h.text = slog.NewTextHandler(h, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
 			return slog.Attr{} // the file's own stamp comes first
+		}
+		if m, ok := a.Value.Any().(net.HardwareAddr); ok { // just bytes to slog
+			a.Value = slog.StringValue(m.String())
 		}
 		return a
 	}})

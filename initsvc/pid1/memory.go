@@ -32,15 +32,19 @@ func loadMemory(stateDir string) ([]roles.Holding, error) {
 	return seen, nil
 }
 
-// remember notes labels that are about to be written, or were, durably.
-func (s *Server) remember(labels ...roles.Label) error {
+// rememberer is a store that tells of every label before and after it writes it.
+type rememberer interface {
+	Remember(note func(l roles.Label, done bool) error)
+}
+
+// remember notes durably a label that is about to be written, or (done) was.
+func (s *Server) remember(l roles.Label, done bool) error {
+	s.remembering.Lock() // a slow disk must not hold up those who ask for the state
+	defer s.remembering.Unlock()
 	s.mu.Lock()
 	old := s.st.seen
 	s.mu.Unlock()
-	seen := slices.Clone(old)
-	for _, l := range labels {
-		seen = roles.Remember(seen, l)
-	}
+	seen := roles.Remember(old, l, done)
 	if slices.Equal(seen, old) {
 		return nil
 	}
@@ -55,4 +59,16 @@ func (s *Server) remember(labels ...roles.Label) error {
 	s.st.seen = seen
 	s.mu.Unlock()
 	return nil
+}
+
+// isNews tells whether the memory does not have l, or only something older of its set.
+func (s *Server) isNews(l roles.Label) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.st.seen {
+		if h.Set == l.Set && h.Generation >= l.Generation {
+			return false
+		}
+	}
+	return true
 }

@@ -57,6 +57,7 @@ type Parts struct {
 	Keep        func(ctx context.Context, m network.Management, log *slog.Logger) error
 	Raise       func(ctx context.Context, p network.Plan, log *slog.Logger) error
 	Defend      func(ctx context.Context, p network.Plan, log *slog.Logger, found func(network.ErrConflict)) error
+	Fence       func(ctx context.Context, p network.Plan) error // loads the fence anew, touching no address
 	Lower       func(ctx context.Context) error
 	Packs       func(dir string) ([]pack.Pack, error)
 	Expand      func(s string, v pack.Vars) (string, error)
@@ -66,6 +67,8 @@ type Parts struct {
 	// Slot tells whether the running slot is known to be good, and Bless makes it so.
 	Slot  func(ctx context.Context) (good bool, err error)
 	Bless func(ctx context.Context) error
+	// Condemn makes the other slot start next time, if that is known to be good; else it returns an error. May be nil.
+	Condemn func(ctx context.Context) error
 	// Mounts prepares the machine's file systems, State mounts the state partition.
 	Mounts     func(ctx context.Context) error
 	MountState func(ctx context.Context) (note string, err error)
@@ -110,6 +113,9 @@ type Server struct {
 	again chan struct{}             // something changed that a hold may depend on
 	based chan struct{}             // closed when the base phases have run
 
+	retry       time.Duration // pause after a failure of a phase
+	remembering sync.Mutex    // around the memory's file
+
 	mu    sync.Mutex
 	st    state
 	sup   *supervise.Supervisor
@@ -149,7 +155,7 @@ type state struct {
 // New returns a Server that has done nothing yet.
 func New(o Options) *Server {
 	s := &Server{
-		o: o, p: o.Parts, log: o.Log,
+		o: o, p: o.Parts, log: o.Log, retry: 30 * time.Second,
 		end: make(chan initapi.PowerRequest, 4), again: make(chan struct{}, 1), based: make(chan struct{}),
 	}
 	s.st.state = initapi.Booting

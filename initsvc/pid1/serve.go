@@ -26,6 +26,7 @@ func (s *Server) serve(ctx context.Context) {
 	}
 	s.guard.Keep(ctx, "slot", s.blessWhenGood)
 	s.guard.Keep(ctx, "state", s.refresh)
+	s.guard.Keep(ctx, "peers", s.watchPeers)
 	for ctx.Err() == nil {
 		_, err := s.runner.Run(ctx, s.deciding())
 		if ctx.Err() != nil {
@@ -116,17 +117,20 @@ func (s *Server) assemble(ctx context.Context) (string, error) {
 	d := s.st.decision
 	w := storage.Writer{Server: s.st.server.Name, Image: s.o.Handover.Version}
 	s.mu.Unlock()
-	var labels []roles.Label
-	for _, l := range d.Labels(w.Server, w.Image, time.Now()) {
-		if l.Label.GivenUp == "" {
-			labels = append(labels, l.Label)
+	next, ok := d.NextLabel(w.Server, w.Image, time.Now())
+	_, itself := s.store.(rememberer)
+	if ok && !itself {
+		if err := s.remember(next, false); err != nil {
+			return "", err
 		}
-	}
-	if err := s.remember(labels...); err != nil {
-		return "", err
 	}
 	if err := s.store.Start(ctx, d, w); err != nil {
 		return "", err
+	}
+	if ok && !itself {
+		if err := s.remember(next, true); err != nil {
+			s.log.Warn("label not remembered", "err", err)
+		}
 	}
 	s.mu.Lock()
 	s.st.setStarted = true
@@ -176,16 +180,22 @@ func (s *Server) readSite(context.Context) (string, error) {
 	return site.Hostname, nil
 }
 
-func (s *Server) raiseAddress(ctx context.Context) (string, error) {
+// plan is what the serving network is raised from.
+func (s *Server) plan() network.Plan {
 	packs := s.sitePacks()
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	p := network.Plan{Role: s.st.decision.Role, Service: s.st.site.Service, Management: s.st.management, Packs: packs}
 	for _, q := range s.st.peers.Peers {
 		if a, err := netip.ParseAddr(q.Address); err == nil {
 			p.Peers = append(p.Peers, a)
 		}
 	}
-	s.mu.Unlock()
+	return p
+}
+
+func (s *Server) raiseAddress(ctx context.Context) (string, error) {
+	p := s.plan()
 	// From here on something is up that has to be taken down at the end, whatever Raise says.
 	s.mu.Lock()
 	s.st.raised = true

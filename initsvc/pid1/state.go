@@ -137,8 +137,8 @@ func (s *Server) look(ctx context.Context) {
 			newest = l
 		}
 	}
-	if newest != nil {
-		if err := s.remember(*newest); err != nil {
+	if newest != nil && s.isNews(*newest) {
+		if err := s.remember(*newest, true); err != nil {
 			s.log.Warn("label not remembered", "err", err)
 		}
 	}

@@ -3,7 +3,6 @@ package storage
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -24,8 +23,15 @@ type keeper struct {
 	now    func() time.Time
 	tick   time.Duration // of Watch
 
-	mu  sync.Mutex
-	run *running // nil while no set is started
+	mu   sync.Mutex
+	run  *running // nil while no set is started
+	note func(l roles.Label, done bool) error
+
+	seen struct { // the set as it was last seen, for when a disk hangs and holds up everything else
+		sync.Mutex
+		set initapi.Set
+		err error
+	}
 }
 
 // running is the started set.
@@ -46,7 +52,9 @@ func newRunning(l roles.Label, w Writer) *running {
 }
 
 func newKeeper(h hands, setDir string, log *slog.Logger) *keeper {
-	return &keeper{hands: h, setDir: setDir, log: log, now: time.Now, tick: time.Second}
+	k := &keeper{hands: h, setDir: setDir, log: log, now: time.Now, tick: 500 * time.Millisecond}
+	k.seen.err = array.ErrNotStarted
+	return k
 }
 
 // Disks implements Store.
@@ -81,24 +89,12 @@ func (k *keeper) Start(ctx context.Context, d roles.Decision, w Writer) error {
 	if err != nil {
 		return fmt.Errorf("start set %s: %w", l.Set, err)
 	}
-	writes := d.Labels(w.Server, w.Image, k.now())
-	if len(writes) == 0 {
-		return fmt.Errorf("start set %s: %w", l.Set, array.ErrTooFew)
-	}
 	r := newRunning(l, w)
 	for i, m := range disks {
 		r.disks[i], r.bays[i] = m, m.Bay
 	}
-	if err := k.record(ctx, r, writes[0].Label); err != nil {
+	if err := k.begin(ctx, r, d.Labels(w.Server, w.Image, k.now())); err != nil {
 		return fmt.Errorf("start set %s: %w", l.Set, err)
-	}
-	for _, a := range writes {
-		if a.Label.GivenUp == "" {
-			continue
-		}
-		if err := k.hands.WriteLabel(ctx, a.Disk, a.Label); err != nil {
-			return fmt.Errorf("start set %s: mark the disk in bay %d as given up: %w", l.Set, a.Disk.Bay, err)
-		}
 	}
 	spec := array.Spec{UUID: l.Array, Set: l.Set, Level: l.Level, Slots: len(l.Members), Disks: inOrder(r.disks)}
 	if err := k.hands.Assemble(ctx, spec); err != nil {
@@ -107,6 +103,47 @@ func (k *keeper) Start(ctx context.Context, d roles.Decision, w Writer) error {
 	k.run = r
 	k.log.Info("set started", "set", l.Set, "role", l.Role, "generation", r.label.Generation, "members", len(r.disks))
 	return nil
+}
+
+// begin writes the labels of a start: first the marks on disks that an operator's order gives up, then the members'.
+func (k *keeper) begin(ctx context.Context, r *running, writes []roles.LabelWrite) error {
+	var label *roles.Label
+	for _, w := range writes {
+		if w.Label.GivenUp == "" {
+			label = &w.Label
+			continue
+		}
+		if err := k.hands.WriteLabel(ctx, w.Disk, w.Label); err != nil {
+			return fmt.Errorf("mark the disk in bay %d as given up (pull it, and order again): %w", w.Disk.Bay, err)
+		}
+	}
+	if label == nil {
+		return array.ErrTooFew
+	}
+	if k.note != nil {
+		// A start that the server would not remember does not happen; a loss or a rebuild, later, is recorded in any case.
+		if err := k.note(*label, false); err != nil {
+			return err
+		}
+	}
+	return k.record(ctx, r, *label)
+}
+
+// Remember has note told of every label before it is written to the first member, and (done) when it is on all of them, for the
+// server's own memory (roles.Remember). It is called once, before the set is started.
+func (k *keeper) Remember(note func(l roles.Label, done bool) error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.note = note
+}
+
+func (k *keeper) remember(l roles.Label, done bool) {
+	if k.note == nil {
+		return
+	}
+	if err := k.note(l, done); err != nil {
+		k.log.Warn("label is not remembered", "set", l.Set, "generation", l.Generation, "error", err)
+	}
 }
 
 // behind has the members ejected that the array went on without: their loss was not recorded on the labels, because power failed
@@ -136,6 +173,7 @@ func behind(d roles.Decision, disks map[int]roles.Disk) (roles.Decision, error) 
 func (k *keeper) record(ctx context.Context, r *running, l roles.Label) error {
 	written := map[int]uint64{}
 	for {
+		k.remember(l, false)
 		if !l.Level.Enough(usable(l, r.disks)) {
 			return fmt.Errorf("record generation %d on the labels: %w", l.Generation, array.ErrTooFew)
 		}
@@ -166,6 +204,7 @@ func (k *keeper) record(ctx context.Context, r *running, l roles.Label) error {
 				}
 			}
 			r.label = l
+			k.remember(l, true)
 			return nil
 		}
 		r.spent[r.disks[failed].Serial] = true
@@ -215,10 +254,28 @@ func inOrder(disks map[int]roles.Disk) []roles.Disk {
 	return out
 }
 
-// Set implements Store.
+// Set implements Store. When a disk does not answer it tells what was last seen: the pages that show it must not hang too.
 func (k *keeper) Set(ctx context.Context) (initapi.Set, error) {
-	k.mu.Lock()
+	for start := time.Now(); !k.mu.TryLock(); time.Sleep(5 * time.Millisecond) {
+		if time.Since(start) > patience || ctx.Err() != nil {
+			k.seen.Lock()
+			defer k.seen.Unlock()
+			return k.seen.set, k.seen.err
+		}
+	}
 	defer k.mu.Unlock()
+	return k.snapshot(ctx)
+}
+
+const patience = time.Second
+
+// snapshot reads the set, and remembers it. k.mu is held.
+func (k *keeper) snapshot(ctx context.Context) (set initapi.Set, err error) {
+	defer func() {
+		k.seen.Lock()
+		defer k.seen.Unlock()
+		k.seen.set, k.seen.err = set, err
+	}()
 	if k.run == nil {
 		return initapi.Set{}, array.ErrNotStarted
 	}
@@ -261,86 +318,4 @@ func (k *keeper) Stop(ctx context.Context) error {
 	k.log.Info("set stopped", "set", k.run.label.Set, "generation", k.run.label.Generation)
 	k.run = nil
 	return nil
-}
-
-// Create implements Store.
-func (k *keeper) Create(ctx context.Context, c CreateSpec) (roles.Label, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.run != nil {
-		return roles.Label{}, fmt.Errorf("create set: set %s is started: %w", k.run.label.Set, array.ErrBusy)
-	}
-	l, err := k.firstLabel(c)
-	if err != nil {
-		return roles.Label{}, fmt.Errorf("create set: %w", err)
-	}
-	r := newRunning(l, Writer{Server: c.Label.Server, Image: c.Label.Image})
-	for i, d := range c.Disks {
-		d.Label = nil
-		r.disks[i], r.bays[i] = d, d.Bay
-	}
-	say := c.Progress
-	if say == nil {
-		say = func(string) {}
-	}
-	if err := k.create(ctx, r, c, say); err != nil {
-		// Whatever was done can be done again; only do not leave it running.
-		if stopErr := k.hands.Stop(context.WithoutCancel(ctx)); stopErr != nil && !errors.Is(stopErr, array.ErrNotStarted) {
-			k.log.Warn("unfinished set does not stop", "error", stopErr)
-		}
-		return roles.Label{}, fmt.Errorf("create set: %w", err)
-	}
-	k.run = r
-	return r.label, nil
-}
-
-func (k *keeper) create(ctx context.Context, r *running, c CreateSpec, say func(string)) error {
-	l := r.label
-	disks := inOrder(r.disks)
-	if err := k.hands.Release(ctx, disks); err != nil {
-		return err
-	}
-	for _, d := range disks {
-		say(fmt.Sprintf("partitioning the disk in bay %d (serial %s)", d.Bay, d.Serial))
-	}
-	if err := k.hands.Prepare(ctx, l.Set, disks...); err != nil {
-		return err
-	}
-	spec := array.Spec{UUID: l.Array, Set: l.Set, Level: l.Level, Slots: len(disks), Disks: disks, Report: say}
-	if err := k.hands.Create(ctx, spec); err != nil {
-		return err
-	}
-	if c.Fill != nil {
-		if err := c.Fill(ctx, k.setDir, l.For(0)); err != nil {
-			return err
-		}
-	}
-	say("writing the labels")
-	for i, d := range disks {
-		if err := k.hands.WriteLabel(ctx, d, l.For(i)); err != nil {
-			return err
-		}
-		label := l.For(i)
-		d.Label = &label
-		r.disks[i] = d
-	}
-	return nil
-}
-
-func (k *keeper) firstLabel(c CreateSpec) (roles.Label, error) {
-	l := c.Label
-	if !l.Level.Valid() {
-		return l, fmt.Errorf("RAID level %q is not known; choose raid1, raid5 or raid10", l.Level)
-	}
-	if least := l.Level.MinMembers(); len(c.Disks) < least {
-		return l, fmt.Errorf("%s needs at least %d disks, %d are given", l.Level, least, len(c.Disks))
-	}
-	l.Version = roles.LabelVersion
-	l.Set, l.Array, l.Self = newUUID(), newArrayUUID(), 0
-	l.Generation, l.Written = 1, k.now().UTC().Truncate(time.Second)
-	l.Members = nil
-	for _, d := range c.Disks {
-		l.Members = append(l.Members, roles.Member{ID: newUUID(), Serial: d.Serial, Model: d.Model, Size: d.Size})
-	}
-	return l, l.Validate()
 }

@@ -356,6 +356,41 @@ func TestLabelThatCannotBeWrittenEjects(t *testing.T) {
 	}
 }
 
+func TestLabelsAreRememberedBeforeTheyAreWritten(t *testing.T) {
+	l := newLab(t)
+	l.create()
+	l.boot()
+	var told []string
+	broken := errors.New("state partition is broken")
+	var failing error
+	l.keep.Remember(func(label roles.Label, done bool) error {
+		written := 0
+		for _, d := range l.disks() {
+			if d.Label != nil && d.Label.Generation == label.Generation {
+				written++
+			}
+		}
+		told = append(told, fmt.Sprintf("generation %d on %d disks, done %t", label.Generation, written, done))
+		return failing
+	})
+	failing = broken
+	if err := l.keep.Start(t.Context(), l.decide(), Writer{Server: "left"}); !errors.Is(err, broken) {
+		t.Errorf("Start without memory = %v; want %v", err, broken)
+	}
+	failing, told = nil, nil
+	l.start()
+	failing = broken
+	l.put(2, "fault", "")
+	l.expect("A@1:active B@2:missing", "set-degraded")
+	want := []string{
+		"generation 2 on 0 disks, done false", "generation 2 on 0 disks, done false", "generation 2 on 2 disks, done true",
+		"generation 3 on 0 disks, done false", "generation 3 on 1 disks, done true",
+	}
+	if diff := cmp.Diff(want, told); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+}
+
 // TestPowerCuts plays a story and lets the power go before each of its durable steps in turn. Whatever the moment, the next start
 // comes up by itself with a whole set in the end (or, before the set was ever finished, the making can be run again and finds
 // only blank disks).

@@ -68,6 +68,7 @@ func (w *watch) look(ctx context.Context) []initapi.Finding {
 	if st, err = k.hands.Status(ctx); err == nil {
 		fs = append(fs, r.degraded(st)...)
 	}
+	_, _ = k.snapshot(ctx)
 	return fs
 }
 

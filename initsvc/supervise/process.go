@@ -81,7 +81,7 @@ func (p *process) runOnce(ctx context.Context) error {
 		return err
 	}
 	// What a former life left behind would hold ports and locks.
-	if err := killGroup(group); err != nil {
+	if err := renewGroup(group); err != nil {
 		return err
 	}
 	for _, d := range p.def.RunDirs {
@@ -178,6 +178,12 @@ func (p *process) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	return p.svc.command(ctx, "ready", p.def.Ready.Command, "", io.Discard)
+}
+
+func renewGroup(g *cgroup.Group) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	return g.Renew(ctx)
 }
 
 func killGroup(g *cgroup.Group) error {

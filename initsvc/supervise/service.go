@@ -24,6 +24,7 @@ type Service struct {
 	cancel context.CancelFunc // nil: not running
 	done   chan struct{}      // closed when the last process has ended
 	want   string             // what the service is about, apart from its processes: Starting, Stopping, Stopped
+	armed  bool               // prepared: its processes run, or it has none
 	err    string             // why steps before or after the processes failed
 	since  time.Time
 	state  string // last state told, for since
@@ -102,7 +103,7 @@ func (s *Service) start() {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s.cancel, s.done, s.want, s.err = cancel, make(chan struct{}), Starting, ""
+	s.cancel, s.done, s.want, s.err, s.armed = cancel, make(chan struct{}), Starting, "", false
 	done := s.done
 	s.mu.Unlock()
 	for _, p := range s.procs {
@@ -134,6 +135,11 @@ func (s *Service) live(ctx context.Context) {
 		err := s.prepare(ctx)
 		if ctx.Err() != nil {
 			return
+		}
+		if err == nil {
+			s.mu.Lock()
+			s.armed = true
+			s.mu.Unlock()
 		}
 		s.fail(err)
 		if err == nil {
@@ -296,6 +302,7 @@ func (s *Service) snapshot() initapi.Service {
 		Name: s.pack.Name, Title: s.pack.Title, State: s.want, Since: s.since, Error: s.err,
 		Processes: []initapi.Process{},
 	}
+	armed := s.armed
 	s.mu.Unlock()
 	ready := 0
 	for _, p := range s.procs {
@@ -317,9 +324,9 @@ func (s *Service) snapshot() initapi.Service {
 	}
 	switch {
 	case out.State != Starting:
-	case out.Error != "" && ready < len(s.procs):
+	case out.Error != "" && (!armed || ready < len(s.procs)):
 		out.State = Failed
-	case ready == len(s.procs):
+	case armed && ready == len(s.procs):
 		out.State = Ready
 	}
 	return out

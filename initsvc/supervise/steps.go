@@ -122,6 +122,9 @@ func (s *Service) command(ctx context.Context, name string, args []string, user 
 	if err != nil {
 		return err
 	}
+	if err := renewGroup(group); err != nil {
+		return err
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("output pipe: %w", err)

@@ -116,7 +116,7 @@ func applied(image, ours Tree, steps []Step) (Tree, error) {
 // TestMergeEverything merges every triple of small trees and checks what must hold for all of them.
 func TestMergeEverything(t *testing.T) {
 	var trees []Tree
-	for _, a := range []*Node{nil, ptr(file("1")), ptr(file("2")), ptr(mode(file("1"), 0o600)), ptr(dir()), ptr(mode(dir(), 0o700))} {
+	for _, a := range []*Node{nil, new(file("1")), new(file("2")), new(mode(file("1"), 0o600)), new(dir()), new(mode(dir(), 0o700))} {
 		if a == nil || a.Content.Kind != "dir" {
 			tr := Tree{}
 			if a != nil {
@@ -125,8 +125,8 @@ func TestMergeEverything(t *testing.T) {
 			trees = append(trees, tr)
 			continue
 		}
-		for _, b := range []*Node{nil, ptr(file("1")), ptr(file("2")), ptr(dir())} {
-			for _, c := range []*Node{nil, ptr(file("1"))} {
+		for _, b := range []*Node{nil, new(file("1")), new(file("2")), new(dir())} {
+			for _, c := range []*Node{nil, new(file("1"))} {
 				tr := Tree{"a": *a}
 				if b != nil {
 					tr["a/b"] = *b
@@ -156,8 +156,6 @@ func TestMergeEverything(t *testing.T) {
 	}
 	t.Logf("%d merges", n)
 }
-
-func ptr(n Node) *Node { return &n }
 
 func holds(base, image, ours Tree) error {
 	steps, conflicts := Merge(base, image, ours)

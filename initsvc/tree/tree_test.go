@@ -103,7 +103,7 @@ func TestPrepare(t *testing.T) {
 
 	t.Log("back to the old image: what was changed meanwhile comes along")
 	plant(t, set, "etc/2/hostname: later")
-	if r, err = Prepare(set, one, "1"); err != nil {
+	if _, err = Prepare(set, one, "1"); err != nil {
 		t.Fatal(err)
 	}
 	if got := read(t, filepath.Join(set, "etc/1/hostname")); got != "later" {

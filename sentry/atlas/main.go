@@ -65,7 +65,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 
 func (a *app) powerCommand() *cobra.Command {
 	var reason string
-	c := &cobra.Command{Use: "power off|reboot", Short: "Shut this server down in order", Args: cobra.ExactArgs(1), ValidArgs: []string{"off", "reboot"},
+	c := &cobra.Command{
+		Use: "power off|reboot", Short: "Shut this server down in order", Args: cobra.ExactArgs(1), ValidArgs: []string{"off", "reboot"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args[0] != "off" && args[0] != "reboot" {
 				return fmt.Errorf("power %s: only off and reboot are known", args[0])
@@ -75,7 +76,8 @@ func (a *app) powerCommand() *cobra.Command {
 			}
 			fmt.Fprintln(a.out, "The services are being stopped; then the server goes "+map[string]string{"off": "off.", "reboot": "down and starts again."}[args[0]])
 			return nil
-		}}
+		},
+	}
 	c.Flags().StringVar(&reason, "reason", "", "kept in the log")
 	return c
 }

@@ -10,6 +10,7 @@ import (
 
 	"sayasystems.com/atlas/image/pack"
 	"sayasystems.com/atlas/image/siteconf"
+	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/peers"
 	"sayasystems.com/atlas/sentry/site"
@@ -45,7 +46,15 @@ func (d *Daemon) checks() []verify.Check {
 		}
 	}
 	if gw := d.server.Management.Gateway; gw != "" {
-		out = append(out, d.ping(d.server.Name, "gateway", "Ping of the router "+gw, gw))
+		c := d.ping(d.server.Name, "gateway", "Ping of the router "+gw, gw)
+		run := c.Run
+		c.Run = func(ctx context.Context) verify.Outcome {
+			if st := d.stateOf(targets[0]); st != nil && st.Role == roles.Secondary {
+				return verify.Outcome{Status: verify.NotApplicable, Evidence: "a twin's fence lets nothing out but to the other servers"}
+			}
+			return run(ctx)
+		}
+		out = append(out, c)
 	}
 	return out
 }

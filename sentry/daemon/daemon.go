@@ -199,7 +199,7 @@ func (d *Daemon) serveOnce(ctx context.Context, port int, run func(context.Conte
 		}
 	}()
 	err = run(ctx, l)
-	l.Close()
+	_ = l.Close()
 	return err
 }
 

@@ -145,7 +145,7 @@ func freePorts(t *testing.T) [2]int {
 	for i := range out {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		must(t, err)
-		defer l.Close()
+		defer func() { _ = l.Close() }()
 		out[i] = l.Addr().(*net.TCPAddr).Port
 	}
 	return out
@@ -166,7 +166,7 @@ func TestThreeServersJoin(t *testing.T) {
 	l, err := net.Listen("tcp", "0.0.0.0:0")
 	must(t, err)
 	go web.Serve(l) //nolint:errcheck // ends with the test
-	defer web.Close()
+	defer func() { _ = web.Close() }()
 	_, webPort, _ := net.SplitHostPort(l.Addr().String())
 	ports := freePorts(t)
 	ctx := t.Context()

@@ -59,8 +59,10 @@ type session struct {
 }
 
 func newGate(hash func() string, now func() time.Time) *gate {
-	return &gate{hash: hash, now: now, key: []byte(rand.Text()), bcrypt: make(chan struct{}, 1),
-		sessions: map[string]*session{}, fails: map[string][]time.Time{}, good: map[string]time.Time{}}
+	return &gate{
+		hash: hash, now: now, key: []byte(rand.Text()), bcrypt: make(chan struct{}, 1),
+		sessions: map[string]*session{}, fails: map[string][]time.Time{}, good: map[string]time.Time{},
+	}
 }
 
 // check tells whether user and password are the administrator's.
@@ -233,7 +235,7 @@ func (p *Page) login(w http.ResponseWriter, r *http.Request) {
 		p.refused(r, err)
 		s := p.src.Site()
 		w.WriteHeader(gateStatus(err))
-		msg := "That is not the administrator's password."
+		msg := "That is not the administrator’s password."
 		if errors.Is(err, errThrottle) {
 			msg = "Too many wrong passwords. Wait a minute and try again."
 		}

@@ -100,8 +100,10 @@ func sampleSite(now time.Time, servers ...sampleServer) site.Site {
 
 func sampleReport(now time.Time, v sampleServer, servers []sampleServer) *site.Report {
 	label := func(self int) *roles.Label {
-		return &roles.Label{Set: "set-" + v.name, SiteName: "Miller Dental", Role: v.role, Level: roles.RAID1, Server: v.name, Self: self,
-			Members: []roles.Member{{ID: "m1"}, {ID: "m2"}}, Generation: 17}
+		return &roles.Label{
+			Set: "set-" + v.name, SiteName: "Miller Dental", Role: v.role, Level: roles.RAID1, Server: v.name, Self: self,
+			Members: []roles.Member{{ID: "m1"}, {ID: "m2"}}, Generation: 17,
+		}
 	}
 	up := strings.ToUpper(v.name[:1])
 	st := &initapi.State{
@@ -116,13 +118,16 @@ func sampleReport(now time.Time, v sampleServer, servers []sampleServer) *site.R
 	for _, p := range samplePacks {
 		st.Services = append(st.Services, initapi.Service{Name: p.name, Title: p.title, State: "ready", Since: now.Add(-26 * time.Hour)})
 	}
+	st.Services = append(st.Services, initapi.Service{Name: "ssh", Title: "Remote login", State: "ready", Since: now.Add(-26 * time.Hour)})
 	r := &site.Report{ID: v.name, Name: v.name, Address: v.addr, At: now, State: st}
 	for k, t := range servers {
 		for i, p := range samplePacks {
 			for j, title := range strings.Split(p.probes, "|") {
-				res := verify.Result{Observer: v.name, Target: t.name, Service: p.name, Probe: p.name + "-" + string(rune('0'+j)), Title: title, Status: verify.Pass,
+				res := verify.Result{
+					Observer: v.name, Target: t.name, Service: p.name, Probe: p.name + "-" + string(rune('0'+j)), Title: title, Status: verify.Pass,
 					Evidence: "GET /: 200, 512 bytes", At: now.Add(-time.Duration(3+i+2*k) * time.Second), Since: now.Add(-26 * time.Hour),
-					Duration: time.Duration(2+17*i+9*j+5*k) * time.Millisecond, Every: 15 * time.Second}
+					Duration: time.Duration(2+17*i+9*j+5*k) * time.Millisecond, Every: 15 * time.Second,
+				}
 				for n := range 12 {
 					res.History = append(res.History, verify.Point{Status: verify.Pass, Duration: time.Duration(3+n%4+i) * time.Millisecond})
 				}
@@ -130,17 +135,26 @@ func sampleReport(now time.Time, v sampleServer, servers []sampleServer) *site.R
 			}
 		}
 		if t.name != v.name {
-			r.Probes = append(r.Probes, verify.Result{Observer: v.name, Target: t.name, Service: "network", Probe: "ping", Title: "Ping", Minor: true, Status: verify.Pass,
-				Evidence: t.addr + " answers in 0.3 ms", At: now, Duration: time.Millisecond, Every: 15 * time.Second})
+			r.Probes = append(r.Probes, verify.Result{
+				Observer: v.name, Target: t.name, Service: "network", Probe: "ping", Title: "Ping", Minor: true, Status: verify.Pass,
+				Evidence: t.addr + " answers in 0.3 ms", At: now, Duration: time.Millisecond, Every: 15 * time.Second,
+			})
 		}
 	}
-	r.Boot = &initapi.BootReport{Server: v.name, Version: "1.0.3", Started: now.Add(-26 * time.Hour), Firmware: 8200 * time.Millisecond, Kernel: 6100 * time.Millisecond,
+	r.Boot = &initapi.BootReport{
+		Server: v.name, Version: "1.0.3", Started: now.Add(-26 * time.Hour), Firmware: 8200 * time.Millisecond, Kernel: 6100 * time.Millisecond,
 		Total: 38700 * time.Millisecond, Outcome: string(v.role), Phases: []initapi.PhaseReport{
-			{Name: "mounts", Duration: 120 * time.Millisecond, Result: "ok"}, {Name: "devices", Duration: 3400 * time.Millisecond, Result: "ok"},
-			{Name: "inventory", Duration: 900 * time.Millisecond, Result: "ok"}, {Name: "network", Duration: 2100 * time.Millisecond, Result: "ok", Note: "eth0 " + v.addr},
-			{Name: "labels", Duration: 300 * time.Millisecond, Result: "ok"}, {Name: "peers", Duration: 1100 * time.Millisecond, Result: "ok"},
-			{Name: "assemble", Duration: 1800 * time.Millisecond, Result: "ok"}, {Name: "convert", Result: "skipped"}, {Name: "services", Duration: 14200 * time.Millisecond, Result: "ok", Note: "3 ready"},
-		}}
+			{Name: "mounts", Duration: 120 * time.Millisecond, Result: "ok"},
+			{Name: "devices", Duration: 3400 * time.Millisecond, Result: "ok"},
+			{Name: "inventory", Duration: 900 * time.Millisecond, Result: "ok"},
+			{Name: "network", Duration: 2100 * time.Millisecond, Result: "ok", Note: "eth0 " + v.addr},
+			{Name: "labels", Duration: 300 * time.Millisecond, Result: "ok"},
+			{Name: "peers", Duration: 1100 * time.Millisecond, Result: "ok"},
+			{Name: "assemble", Duration: 1800 * time.Millisecond, Result: "ok"},
+			{Name: "convert", Result: "skipped"},
+			{Name: "services", Duration: 14200 * time.Millisecond, Result: "ok", Note: "3 ready"},
+		},
+	}
 	return r
 }
 

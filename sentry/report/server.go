@@ -302,7 +302,7 @@ func networkOf(st site.Site, target site.Server) []probeView {
 func cell(observer string, r verify.Result, now time.Time) probeView {
 	v := probeView{Title: r.Title, Observer: observer, Evidence: r.Evidence, Next: r.Next}
 	if r.Observer == "" {
-		v.Class, v.Word, v.Text, v.Evidence = "unknown", "not known", "?", "no result from "+observer
+		v.Class, v.Word, v.Text, v.Evidence = "unknown", "not known", "", "no result from "+observer
 		return v
 	}
 	v.Age = span(now.Sub(r.At)) + " ago"
@@ -316,10 +316,6 @@ func cell(observer string, r verify.Result, now time.Time) probeView {
 		v.Text = ms(r.Duration)
 	case r.Status == verify.Fail:
 		v.Text = "fails"
-	case r.Status == verify.Skipped, r.Status == verify.NotApplicable:
-		v.Text = "–"
-	default:
-		v.Text = "?"
 	}
 	return v
 }

@@ -171,10 +171,13 @@ func (p *Page) joinOf(st site.Site, s *session) joinView {
 // words escapes s and sets what stands between backticks as something to type.
 func words(s string) template.HTML {
 	parts := strings.Split(s, "`")
+	if len(parts)%2 == 0 { // one without its partner
+		return template.HTML(template.HTMLEscapeString(s)) //nolint:gosec // escaped
+	}
 	var b strings.Builder
 	for i, p := range parts {
 		p = template.HTMLEscapeString(p)
-		if i%2 == 1 && i < len(parts)-1 {
+		if i%2 == 1 {
 			p = "<code>" + p + "</code>"
 		}
 		b.WriteString(p)

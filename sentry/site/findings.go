@@ -2,6 +2,7 @@ package site
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -32,8 +33,10 @@ func findings(s Site) []initapi.Finding {
 func serverFindings(v Server, s Site) []initapi.Finding {
 	var out []initapi.Finding
 	if !v.Fresh(s.At) {
-		f := initapi.Finding{ID: "server-unknown-" + v.Name, Severity: "critical", Where: v.Name, Since: v.Seen,
-			What: "Server " + v.Name + " does not answer, and has not since this server was started.", Next: "Look whether it is on and its network cable is in."}
+		f := initapi.Finding{
+			ID: "server-unknown-" + v.Name, Severity: "critical", Where: v.Name, Since: v.Seen,
+			What: "Server " + v.Name + " does not answer, and has not since this server was started.", Next: "Look whether it is on and its network cable is in.",
+		}
 		if !v.Seen.IsZero() {
 			f.What = fmt.Sprintf("Server %s is unknown since %s.", v.Name, Clock(v.Seen))
 		} else {
@@ -46,8 +49,10 @@ func serverFindings(v Server, s Site) []initapi.Finding {
 	}
 	r := v.Report
 	if r.State == nil {
-		out = append(out, initapi.Finding{ID: "init-silent-" + v.Name, Severity: "critical", Where: v.Name, Since: r.At,
-			What: "The first process of " + v.Name + " does not answer sentry: " + r.StateErr, Next: "If it stays so, restart the server."})
+		out = append(out, initapi.Finding{
+			ID: "init-silent-" + v.Name, Severity: "critical", Where: v.Name, Since: r.At,
+			What: "The first process of " + v.Name + " does not answer sentry: " + r.StateErr, Next: "If it stays so, restart the server.",
+		})
 	} else {
 		for _, f := range r.State.Findings {
 			if f.Where == "" {
@@ -65,17 +70,23 @@ func serverFindings(v Server, s Site) []initapi.Finding {
 		}
 	}
 	if r.PackErr != "" {
-		out = append(out, initapi.Finding{ID: "packs-" + v.Name, Severity: "critical", Where: v.Name, Since: r.At,
-			What: "The service packs of the image cannot be read: " + r.PackErr, Next: "Install an image that is right."})
+		out = append(out, initapi.Finding{
+			ID: "packs-" + v.Name, Severity: "critical", Where: v.Name, Since: r.At,
+			What: "The service packs of the image cannot be read: " + r.PackErr, Next: "Install an image that is right.",
+		})
 	}
 	if d := v.Ahead.Abs(); d > 10*time.Second {
-		out = append(out, initapi.Finding{ID: "clock-" + v.Name, Severity: "warning", Where: v.Name, Since: v.Seen,
-			What: fmt.Sprintf("The clock of %s differs from this server's by %s.", v.Name, d.Round(time.Second)), Next: "Set both clocks right; check that both reach their time server."})
+		out = append(out, initapi.Finding{
+			ID: "clock-" + v.Name, Severity: "warning", Where: v.Name, Since: v.Seen,
+			What: fmt.Sprintf("The clock of %s differs from this server's by %s.", v.Name, d.Round(time.Second)), Next: "Set both clocks right; check that both reach their time server.",
+		})
 	}
 	for _, w := range s.Servers {
 		if w.Name != v.Name && !contains(r.Peers, w.Name) {
-			out = append(out, initapi.Finding{ID: "not-pinned-" + v.Name + "-" + w.Name, Severity: "warning", Where: v.Name, Since: r.At,
-				What: fmt.Sprintf("%s does not know %s yet.", v.Name, w.Name), Next: "It will be told within a minute; if not, let " + w.Name + " join again."})
+			out = append(out, initapi.Finding{
+				ID: "not-pinned-" + v.Name + "-" + w.Name, Severity: "warning", Where: v.Name, Since: r.At,
+				What: fmt.Sprintf("%s does not know %s yet.", v.Name, w.Name), Next: "It will be told within a minute; if not, let " + w.Name + " join again.",
+			})
 		}
 	}
 	return out
@@ -97,8 +108,10 @@ func serviceFindings(v Server, st *initapi.State) []initapi.Finding {
 			if svc.Error != "" {
 				what += ": " + svc.Error
 			}
-			out = append(out, initapi.Finding{ID: "service-" + svc.Name, Severity: "critical", Where: v.Name + ", " + svc.Name, What: what + ".", Since: svc.Since,
-				Next: "On " + v.Name + " try `atlas service restart " + svc.Name + "`."})
+			out = append(out, initapi.Finding{
+				ID: "service-" + svc.Name, Severity: "critical", Where: v.Name + ", " + svc.Name, What: what + ".", Since: svc.Since,
+				Next: "On " + v.Name + " try `atlas service restart " + svc.Name + "`.",
+			})
 		}
 	}
 	return out
@@ -129,8 +142,10 @@ func probeFindings(s Site) []initapi.Finding {
 			if p.Status == verify.Warn || p.Minor {
 				sev = "warning"
 			}
-			found[k] = &initapi.Finding{ID: "probe-" + p.Target + "-" + p.Service + "-" + p.Probe, Severity: sev, Where: p.Target + ", " + p.Service,
-				What: fmt.Sprintf("%s: %s (seen from %s).", p.Title, p.Evidence, p.Observer), Next: p.Next, Since: p.Since}
+			found[k] = &initapi.Finding{
+				ID: "probe-" + p.Target + "-" + p.Service + "-" + p.Probe, Severity: sev, Where: p.Target + ", " + p.Service,
+				What: fmt.Sprintf("%s: %s (seen from %s).", p.Title, p.Evidence, p.Observer), Next: p.Next, Since: p.Since,
+			}
 			order = append(order, k)
 		}
 	}
@@ -157,8 +172,10 @@ func compare(s Site) []initapi.Finding {
 				}
 			}
 			if x, y := a.Report.State, b.Report.State; x.Version != y.Version {
-				out = append(out, initapi.Finding{ID: "version-" + a.Name + "-" + b.Name, Severity: "info", Where: a.Name + ", " + b.Name, Since: s.At,
-					What: fmt.Sprintf("The servers run different images: %s has %s, %s has %s.", a.Name, x.Version, b.Name, y.Version)})
+				out = append(out, initapi.Finding{
+					ID: "version-" + a.Name + "-" + b.Name, Severity: "info", Where: a.Name + ", " + b.Name, Since: s.At,
+					What: fmt.Sprintf("The servers run different images: %s has %s, %s has %s.", a.Name, x.Version, b.Name, y.Version),
+				})
 			}
 		}
 	}
@@ -166,10 +183,5 @@ func compare(s Site) []initapi.Finding {
 }
 
 func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(list, s)
 }

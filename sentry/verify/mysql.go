@@ -35,7 +35,7 @@ func MySQL(ctx context.Context, t Target) Outcome {
 		return Outcome{Unknown, err.Error(), "Correct the probe in the service pack."}
 	}
 	db := sql.OpenDB(connector)
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	var text string
 	err = db.QueryRowContext(ctx, "SELECT text FROM "+table+" WHERE id = 1").Scan(&text)
 	if errors.Is(err, sql.ErrNoRows) {

@@ -23,8 +23,8 @@ func TCP(ctx context.Context, t Target) Outcome {
 	if err != nil {
 		return failed("connect to port "+port, unwrapURL(err), next)
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer func() { _ = conn.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	want := t.Param("expect", "")
 	if want == "" {
@@ -52,13 +52,15 @@ func TCP(ctx context.Context, t Target) Outcome {
 // Ping sends three ICMP echo requests: raw sockets where allowed, else the kernel's datagram ones.
 func Ping(ctx context.Context, t Target) Outcome {
 	next := fmt.Sprintf("Check the cable, the switch and the address %s.", t.Address)
-	var last error
+	var first error // of the raw socket, which is the one that should work
 	for _, privileged := range []bool{true, false} {
 		p := probing.New(t.Address)
 		p.Count, p.Interval, p.Timeout = 3, 100*time.Millisecond, 2*time.Second
 		p.SetPrivileged(privileged)
 		if err := p.RunWithContext(ctx); err != nil {
-			last = err
+			if first == nil {
+				first = err
+			}
 			continue
 		}
 		s := p.Statistics()
@@ -70,13 +72,12 @@ func Ping(ctx context.Context, t Target) Outcome {
 		}
 		return Outcome{Status: Pass, Evidence: fmt.Sprintf("%s answers in %.1f ms", t.Address, float64(s.AvgRtt.Microseconds())/1000)}
 	}
-	return Outcome{Unknown, fmt.Sprintf("cannot ping from here: %v", last), "Report this to the vendor."}
+	return Outcome{Unknown, fmt.Sprintf("cannot ping from here: %v", first), "Report this to the vendor."}
 }
 
 // unwrapURL drops the method and URL that net/http puts before an error.
 func unwrapURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		return u.Err
 	}
 	return err

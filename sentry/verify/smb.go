@@ -31,12 +31,12 @@ func SMB(ctx context.Context, t Target) Outcome {
 	if err != nil {
 		return failed("log on as "+user, err, next)
 	}
-	defer s.Logoff()
+	defer func() { _ = s.Logoff() }()
 	m, err := s.Mount(share)
 	if err != nil {
 		return failed("open share "+share, err, next)
 	}
-	defer m.Umount()
+	defer func() { _ = m.Umount() }()
 	m = m.WithContext(ctx)
 	seen := "share " + share + ": "
 	if file := t.Param("file", ""); file != "" {
@@ -81,7 +81,7 @@ func logon(ctx context.Context, t Target, user, password string) (*smb2.Session,
 	}
 	s, err := (&smb2.Dialer{Initiator: &smb2.NTLMInitiator{User: user, Password: password}}).DialConn(ctx, conn, addr)
 	if err != nil {
-		conn.Close()
+		_ = conn.Close()
 		return nil, err
 	}
 	return s.WithContext(ctx), nil
@@ -96,6 +96,16 @@ func isRefused(err error) bool {
 }
 
 func roundTrip(m *smb2.Share, prefix string) (err error) {
+	// What an interrupted run of this observer left behind.
+	old, err := m.ReadDir("")
+	if err != nil {
+		return fmt.Errorf("list: %w", err)
+	}
+	for _, f := range old {
+		if strings.HasPrefix(f.Name(), prefix+"-") {
+			_ = m.Remove(f.Name())
+		}
+	}
 	name := prefix + "-" + strings.ToLower(rand.Text()[:8]) + ".txt"
 	want := []byte("ATLAS probe " + rand.Text() + "\n")
 	if err := m.WriteFile(name, want, 0o600); err != nil {

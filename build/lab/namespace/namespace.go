@@ -130,13 +130,8 @@ func (s *Server) PowerOn(ctx context.Context, from string) error {
 	}
 }
 
-// PowerOff presses the power button (SIGPWR to PID 1) and waits for the orderly end.
+// PowerOff presses the power button (SIGPWR to PID 1) and waits for the orderly end. Its power may be cut meanwhile.
 func (s *Server) PowerOff(ctx context.Context) error {
-	unlock, err := s.Folder.Lock(s.Name)
-	if err != nil {
-		return err
-	}
-	defer unlock()
 	if !s.On() {
 		return nil
 	}

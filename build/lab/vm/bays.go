@@ -156,7 +156,8 @@ func (s *Server) Fault(ctx context.Context, bay int, fault string) error {
 func (s *Server) throttle(ctx context.Context, device string, bps, iops int) error {
 	return s.monitor(ctx, 10*time.Second, func(ctx context.Context, c *qmp.Conn) error {
 		return c.Execute(ctx, "block_set_io_throttle", map[string]any{
-			"id": device, "bps": bps, "bps_rd": 0, "bps_wr": 0, "iops": iops, "iops_rd": 0, "iops_wr": 0,
+			// A virtio device is two objects; the inner one has the disk.
+			"id": "/machine/peripheral/" + device + "/virtio-backend", "bps": bps, "bps_rd": 0, "bps_wr": 0, "iops": iops, "iops_rd": 0, "iops_wr": 0,
 		}, nil)
 	})
 }

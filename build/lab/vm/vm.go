@@ -114,13 +114,8 @@ func (s *Server) PowerOn(ctx context.Context, from string) error {
 	return nil
 }
 
-// PowerOff presses the power button and waits for the orderly end.
+// PowerOff presses the power button and waits for the orderly end. Its power may be cut meanwhile.
 func (s *Server) PowerOff(ctx context.Context) error {
-	unlock, err := s.Folder.Lock(s.Name)
-	if err != nil {
-		return err
-	}
-	defer unlock()
 	id, err := process.Load(s.record("qemu"))
 	if err != nil {
 		return err
@@ -273,6 +268,14 @@ func (s *Server) sweep(ctx context.Context) error {
 
 // settle waits until the nbdkits of a server that has ended have written all and ended too.
 func (s *Server) settle(ctx context.Context) error {
+	unlock, err := s.Folder.Lock(s.Name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if s.On() { // somebody was quick to switch it on again
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	ids, err := s.processes()

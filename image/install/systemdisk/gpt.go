@@ -68,7 +68,7 @@ func Partition(dev string) error {
 	if err != nil {
 		return fmt.Errorf("open system disk: %w", err)
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }() // every write was synced
 	t, err := Table(d.Size, int(d.LogicalBlocksize))
 	if err != nil {
 		return fmt.Errorf("partition %s: %w", dev, err)

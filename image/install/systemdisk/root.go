@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 
@@ -66,7 +65,7 @@ func readBack(ctx context.Context, f *os.File, size int64, p Progress) ([]byte, 
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
-	var h hash.Hash = sha256.New()
+	h := sha256.New()
 	if err := stream(ctx, h, f, size, p); err != nil {
 		return nil, err
 	}

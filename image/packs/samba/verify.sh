@@ -1,6 +1,14 @@
-# Gives the verification account its password. Run at every start.
+# Gives the verification account its password, and its share a file to read. Run at every start.
 set -eu
 secret=/etc/atlas/verify.secret
 [ -s "$secret" ] || { echo "samba: $secret is missing; the installer makes it" >&2; exit 1; }
 password=$(cat "$secret")
 printf '%s\n%s\n' "$password" "$password" | smbpasswd -s -a atlas-verify >/dev/null
+# What the probe reads must have come with the disk set.
+canary=/srv/atlas-verify/canary.txt
+if [ ! -s "$canary" ]; then
+	echo 'atlas-verify share file 1' >"$canary.new"
+	chown atlas-verify: "$canary.new"
+	sync "$canary.new"
+	mv "$canary.new" "$canary"
+fi

@@ -164,12 +164,11 @@ func (f *Fake) contents(dir string, d *roles.Disk) {
 	}
 	defer file.Close()
 	l, err := roles.ReadLabel(file)
-	switch {
-	case err == nil:
-		d.Label = &l
-	default:
+	if err != nil {
 		d.LabelErr = err.Error()
+		return
 	}
+	d.Label = &l
 }
 
 // WriteLabel writes a label.

@@ -98,12 +98,9 @@ func (m *MD) read(d *roles.Disk) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
+	defer f.f.Close()
 	sector := int64(m.sysNumber("block/" + filepath.Base(d.Dev) + "/queue/logical_block_size"))
-	if sector < 512 {
-		sector = 512
-	}
-	return probe(f, int64(d.Size), sector, d, hwcheck.Content)
+	return probe(f, int64(d.Size), max(sector, 512), d, hwcheck.Content)
 }
 
 // direct reads a device past the page cache: of a disk whose partition an array uses, the cache of the whole disk goes stale.
@@ -148,20 +145,16 @@ func (d *direct) ReadAt(p []byte, off int64) (int, error) {
 	return done, nil
 }
 
-// Close closes the device.
-func (d *direct) Close() error { return d.f.Close() }
-
 // WriteLabel implements the store's hands.
 func (m *MD) WriteLabel(_ context.Context, d roles.Disk, l roles.Label) error {
+	if err := m.verify(d); err != nil {
+		return fmt.Errorf("write label: %w", err)
+	}
 	f, err := os.OpenFile(d.Dev, os.O_RDWR, 0)
 	if err != nil {
 		return fmt.Errorf("write label: %w", err)
 	}
 	defer f.Close()
-	// A disk is named by its device here; make sure that this is still the disk that was meant.
-	if got, err := m.identity(filepath.Base(d.Dev)); err == nil && d.Serial != "" && got.Serial != d.Serial {
-		return fmt.Errorf("write label on %s: it is now the disk %s, not %s: %w", d.Dev, got.Serial, d.Serial, array.ErrGone)
-	}
 	if err := roles.WriteLabel(section{f}, l); err != nil {
 		return fmt.Errorf("write label on %s: %w", d.Dev, err)
 	}

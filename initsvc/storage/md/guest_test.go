@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,7 +61,7 @@ func sysWrite(t *testing.T, path, text string) {
 func (c *chassis) boot() {
 	c.t.Helper()
 	c.writeBays()
-	s, err := storage.Open(handover.Handover{Kind: handover.Hardware}, slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelInfo})))
+	s, err := storage.Open(handover.Handover{Kind: handover.Hardware}, slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -206,11 +207,7 @@ func (c *chassis) watch() {
 func (c *chassis) findings() map[string]initapi.Finding {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	out := map[string]initapi.Finding{}
-	for id, f := range c.told {
-		out[id] = f
-	}
-	return out
+	return maps.Clone(c.told)
 }
 
 func (c *chassis) has(id string) func() bool {

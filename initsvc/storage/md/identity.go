@@ -6,29 +6,57 @@ import (
 	"strings"
 
 	"sayasystems.com/atlas/hwcheck"
+	"sayasystems.com/atlas/initsvc/storage/array"
+	"sayasystems.com/atlas/roles"
 )
 
 // identities tells serial, model and bay of all disks, by kernel name.
 func (m *MD) identities() (map[string]hwcheck.Disk, error) {
 	out := map[string]hwcheck.Disk{}
-	for _, n := range m.names() {
-		d, err := m.identity(n)
+	if m.cfg.Identify != nil {
+		disks, err := m.cfg.Identify()
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("identify disks: %w", err)
+		}
+		for _, d := range disks {
+			out[filepath.Base(d.Dev)] = d
+		}
+		return out, nil
+	}
+	for _, n := range m.names() {
+		d, err := m.fromSysfs(n)
+		if err != nil {
+			continue // pulled meanwhile
 		}
 		out[n] = d
 	}
 	return out, nil
 }
 
-// identity reads serial, model and bay of one disk from sysfs.
-func (m *MD) identity(name string) (hwcheck.Disk, error) {
+// verify makes sure that the device is still the disk that was meant: names are given again.
+func (m *MD) verify(d roles.Disk) error {
+	known, err := m.identities()
+	if err != nil {
+		return err
+	}
+	got, ok := known[filepath.Base(d.Dev)]
+	if !ok {
+		return fmt.Errorf("%s: %w", d.Dev, array.ErrGone)
+	}
+	if got.Serial != d.Serial {
+		return fmt.Errorf("%s is now the disk %q, not %q: %w", d.Dev, got.Serial, d.Serial, array.ErrGone)
+	}
+	return nil
+}
+
+// fromSysfs reads serial, model and bay of one disk.
+func (m *MD) fromSysfs(name string) (hwcheck.Disk, error) {
 	base := "block/" + name
-	real, err := filepath.EvalSymlinks(filepath.Join(m.sys, base))
+	place, err := filepath.EvalSymlinks(filepath.Join(m.sys, base))
 	if err != nil {
 		return hwcheck.Disk{}, fmt.Errorf("identify disk %s: %w", name, err)
 	}
-	d := hwcheck.Disk{Dev: m.path(name), Path: real}
+	d := hwcheck.Disk{Dev: m.path(name), Path: place}
 	for _, p := range []string{"/serial", "/device/serial"} {
 		if d.Serial == "" {
 			d.Serial = m.sysString(base + p)
@@ -42,13 +70,13 @@ func (m *MD) identity(name string) (hwcheck.Disk, error) {
 	}
 	d.Model = m.sysString(base + "/device/model")
 	address := ""
-	for part := range strings.SplitSeq(real, "/") {
+	for part := range strings.SplitSeq(place, "/") {
 		if n := len("0000:00:00"); len(part) > n && part[n] == '.' && strings.Count(part, ":") == 2 {
 			address = part[:n]
 		}
 	}
 	for _, b := range m.cfg.Bays {
-		if b.Path != "" && strings.Contains(real, b.Path) {
+		if b.Path != "" && strings.Contains(place, b.Path) {
 			d.Bay = b.Number
 			return d, nil
 		}

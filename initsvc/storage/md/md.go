@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sayasystems.com/atlas/hwcheck"
 	"sayasystems.com/atlas/image/siteconf"
 	"sayasystems.com/atlas/initsvc/storage/array"
 	"sayasystems.com/atlas/roles"
@@ -32,6 +33,8 @@ type Config struct {
 	Bays  []siteconf.Bay // bays as server.yaml names them
 	Mount string         // where a started set is mounted
 	Log   *slog.Logger
+	// Identify tells serial, model and bay of all disks; nil = read from sysfs here.
+	Identify func() ([]hwcheck.Disk, error)
 }
 
 // node is the array's device. A server runs one set, so that one name is enough.
@@ -203,9 +206,11 @@ func (m *MD) Assemble(ctx context.Context, s array.Spec) (err error) {
 	if err := m.release(ctx, s.Disks); err != nil {
 		return fmt.Errorf("assemble array: %w", err)
 	}
-	args := []string{"mdadm", "--assemble", nodePath, "--config=none", "--uuid=" + s.UUID, "--no-degraded"}
+	// Devices named one by one, and no --scan: then mdadm does not start an array that lacks a member it had when it last ran, unless
+	// told --run.
+	args := []string{"mdadm", "--assemble", nodePath, "--config=none", "--uuid=" + s.UUID}
 	if s.Degraded() {
-		args[len(args)-1] = "--run"
+		args = append(args, "--run")
 	}
 	for _, d := range s.Disks {
 		args = append(args, m.path(partitionName(d.Dev, memberNumber)))
@@ -220,6 +225,9 @@ func (m *MD) Assemble(ctx context.Context, s array.Spec) (err error) {
 			m.halt(context.WithoutCancel(ctx))
 		}
 	}()
+	if state := m.sysString(mdDir + "/array_state"); state == "" || state == "clear" || state == "inactive" {
+		return fmt.Errorf("assemble array: it is %q: %w", state, array.ErrDegraded)
+	}
 	st := m.states()
 	for _, d := range s.Disks {
 		if got := st[d.Dev]; got != array.Active && got != array.Rebuilding {

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/diskfs/go-diskfs/backend/file"
+	"github.com/diskfs/go-diskfs/backend"
 	"github.com/diskfs/go-diskfs/partition/gpt"
 	"golang.org/x/sys/unix"
 
@@ -90,8 +90,8 @@ func (m *MD) Prepare(ctx context.Context, set string, disks ...roles.Disk) error
 }
 
 func (m *MD) prepare(ctx context.Context, set string, d roles.Disk, member uint64) error {
-	if got, err := m.identity(filepath.Base(d.Dev)); err != nil || d.Serial != "" && got.Serial != d.Serial {
-		return fmt.Errorf("it is now the disk %q, not %q: %w", got.Serial, d.Serial, errors.Join(array.ErrGone, err))
+	if err := m.verify(d); err != nil {
+		return err
 	}
 	// Exclusive: fails as long as anything on the disk is mounted or in an array.
 	f, err := os.OpenFile(d.Dev, os.O_RDWR|unix.O_EXCL, 0)
@@ -109,8 +109,14 @@ func (m *MD) prepare(ctx context.Context, set string, d roles.Disk, member uint6
 	return m.reread(ctx, f, filepath.Base(d.Dev), member)
 }
 
+// blockDevice is a whole disk opened for writing; *os.File is one.
+type blockDevice interface {
+	backend.WritableFile
+	Sync() error
+}
+
 // partitionDisk writes a member's partition table. Step by step the disk reads as what it was, and from then on as blank.
-func partitionDisk(f *os.File, set string, size, sector, member int64) error {
+func partitionDisk(f blockDevice, set string, size, sector, member int64) error {
 	type write struct {
 		what string
 		at   int64
@@ -141,11 +147,7 @@ func partitionDisk(f *os.File, set string, size, sector, member int64) error {
 			entry(memberNumber, layout.SetMember, layout.TypeRAID, memberStart, member, sector),
 		},
 	}
-	w, err := file.New(f, false).Writable()
-	if err != nil {
-		return fmt.Errorf("write partition table: %w", err)
-	}
-	if err := t.Write(w, size); err != nil {
+	if err := t.Write(f, size); err != nil {
 		return fmt.Errorf("write partition table: %w", err)
 	}
 	return nil

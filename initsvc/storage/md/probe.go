@@ -69,7 +69,7 @@ func probe(r io.ReaderAt, size, sector int64, d *roles.Disk, look looker) (mark 
 		return "", err
 	case blank:
 		d.Blank = true
-	case mark != "" && len(parts) == 0 && remnant(what):
+	case mark != "" && len(parts) == 0 && remnant(r, what):
 		return mark, nil // cut off while the partition table was written
 	default:
 		d.Content = what
@@ -78,9 +78,18 @@ func probe(r io.ReaderAt, size, sector int64, d *roles.Disk, look looker) (mark 
 }
 
 // remnant tells whether what a disk holds may be what is left of a GPT that was being written.
-func remnant(what string) bool {
-	for _, w := range strings.Split(what, ", ") {
-		if !strings.HasPrefix(w, "GPT") && !strings.HasPrefix(w, "data of an unknown kind") {
+func remnant(r io.ReaderAt, what string) bool {
+	mbr := make([]byte, 512)
+	if _, err := r.ReadAt(mbr, 0); err != nil {
+		return false
+	}
+	types := []byte{mbr[450], mbr[466], mbr[482], mbr[498]}
+	protective := bytes.Equal(types, []byte{0xee, 0, 0, 0})
+	for w := range strings.SplitSeq(what, ", ") {
+		switch {
+		case strings.HasPrefix(w, "GPT"), strings.HasPrefix(w, "data of an unknown kind"):
+		case strings.HasPrefix(w, "MBR") && protective:
+		default:
 			return false
 		}
 	}

@@ -198,7 +198,7 @@ func enterGuest() error {
 			return err
 		}
 	}
-	return insert("scsi_debug", "per_host_store=1 add_host=0 dev_size_mb=160", loaded)
+	return insert("scsi_debug", "per_host_store=1 add_host=0 dev_size_mb=160 delay=0", loaded)
 }
 
 // insert loads a module after those that it needs.

@@ -1,0 +1,162 @@
+package site
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"sayasystems.com/atlas/roles"
+	"sayasystems.com/atlas/sentry/initapi"
+	"sayasystems.com/atlas/sentry/verify"
+)
+
+var now = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+
+// pair is a healthy site of two, told by left.
+func pair() Site {
+	s := Site{ID: "s", Name: "Miller", At: now, Server: "left"}
+	for _, name := range []string{"left", "right"} {
+		role := roles.Primary
+		if name == "right" {
+			role = roles.Secondary
+		}
+		r := &Report{Name: name, At: now, Peers: []string{"left", "right"}, State: &initapi.State{
+			Server: name, State: initapi.Serving, Role: role, Ready: true, Version: "1",
+			Set: &initapi.Set{ID: name}, Services: []initapi.Service{{Name: "web", Title: "Web", State: "ready"}},
+		}}
+		for _, target := range []string{"left", "right"} {
+			r.Probes = append(r.Probes, verify.Result{Observer: name, Target: target, Service: "web", Probe: "page", Title: "Page", Status: verify.Pass, At: now.Add(-time.Second), Every: 15 * time.Second})
+		}
+		s.Servers = append(s.Servers, Server{Name: name, Self: name == "left", Seen: now.Add(-time.Second), Report: r})
+	}
+	return s
+}
+
+func TestReadiness(t *testing.T) {
+	left := func(s *Site) *initapi.State { return s.Servers[0].Report.State }
+	right := func(s *Site) *Server { return &s.Servers[1] }
+	probe := func(s *Site, observer, target int) *verify.Result { return &s.Servers[observer].Report.Probes[target] }
+	for _, c := range []struct {
+		name   string
+		change func(*Site)
+		want   string
+		reason string // part of the first
+	}{
+		{"healthy", func(*Site) {}, initapi.VerdictYes, ""},
+		{"one server", func(s *Site) { s.Servers = s.Servers[:1] }, initapi.VerdictNo, "only one server"},
+		{"peer never heard", func(s *Site) { right(s).Report, right(s).Seen = nil, time.Time{} }, initapi.VerdictUnknown, "RIGHT has not answered yet"},
+		{"peer silent for 21 s", func(s *Site) { right(s).Seen = now.Add(-21 * time.Second) }, initapi.VerdictUnknown, "RIGHT is unknown since"},
+		{"peer silent for 19 s", func(s *Site) { right(s).Seen = now.Add(-19 * time.Second) }, initapi.VerdictYes, ""},
+		{"init silent", func(s *Site) { s.Servers[0].Report.State, s.Servers[0].Report.StateErr = nil, "no socket" }, initapi.VerdictUnknown, "no socket"},
+		{"booting", func(s *Site) { left(s).State, left(s).Phase = initapi.Booting, "inventory" }, initapi.VerdictUnknown, "starting (inventory)"},
+		{"shutting down", func(s *Site) { left(s).State = initapi.Stopping }, initapi.VerdictUnknown, "shutting down"},
+		{"holding", func(s *Site) {
+			left(s).State, left(s).Reasons = initapi.Holding, []roles.Reason{{Text: "Bay 1 is foreign."}}
+		}, initapi.VerdictNo, "Bay 1 is foreign."},
+		{"degraded", func(s *Site) { left(s).Set.Degraded = true }, initapi.VerdictNo, "LEFT's disk set is not whole"},
+		{"rebuilding", func(s *Site) { left(s).Set.Degraded, left(s).Set.Rebuild = true, "12 %" }, initapi.VerdictNo, "being rebuilt: 12 %"},
+		{"service not ready", func(s *Site) { left(s).Ready, left(s).Services[0].State = false, "failed" }, initapi.VerdictNo, "Web (failed)"},
+		{"two primaries", func(s *Site) { right(s).Report.State.Role = roles.Primary }, initapi.VerdictNo, "Two servers hold a primary set: left and right"},
+		{"no primary", func(s *Site) { left(s).Role = roles.Secondary }, initapi.VerdictNo, "the office is not served"},
+		{"critical finding", func(s *Site) {
+			left(s).Findings = []initapi.Finding{{ID: "hot", Severity: "critical", What: "Too hot."}}
+		}, initapi.VerdictNo, "Too hot."},
+		{"warning only", func(s *Site) { left(s).Findings = []initapi.Finding{{ID: "warm", Severity: "warning", What: "Warm."}} }, initapi.VerdictYes, ""},
+		{"probe fails", func(s *Site) { probe(s, 0, 1).Status = verify.Fail }, initapi.VerdictNo, "“Page” on RIGHT, seen from left, fails"},
+		{"own probe fails", func(s *Site) { probe(s, 1, 1).Status = verify.Fail }, initapi.VerdictNo, "“Page” on RIGHT, fails"},
+		{"probe warns", func(s *Site) { probe(s, 0, 1).Status = verify.Warn }, initapi.VerdictYes, ""},
+		{"probe not applicable", func(s *Site) { probe(s, 0, 1).Status = verify.NotApplicable }, initapi.VerdictYes, ""},
+		{"probe unknown", func(s *Site) { probe(s, 0, 1).Status = verify.Unknown }, initapi.VerdictUnknown, "is not verified"},
+		{"probe skipped", func(s *Site) { probe(s, 0, 1).Status = verify.Skipped }, initapi.VerdictUnknown, "is not verified"},
+		{"probe old", func(s *Site) { probe(s, 0, 1).At = now.Add(-time.Minute) }, initapi.VerdictUnknown, "not verified lately"},
+		{"probe never ran", func(s *Site) { probe(s, 0, 1).At = time.Time{} }, initapi.VerdictUnknown, "not verified lately"},
+		{"probe missing on one", func(s *Site) { s.Servers[0].Report.Probes = s.Servers[0].Report.Probes[:1] }, initapi.VerdictUnknown, "LEFT has not verified all of RIGHT's services (0 of 1)"},
+		{"no probes at all", func(s *Site) { s.Servers[0].Report.Probes, s.Servers[1].Report.Probes = nil, nil }, initapi.VerdictUnknown, "(0 of 0)"},
+		{"minor probe fails", func(s *Site) { probe(s, 0, 1).Minor, probe(s, 1, 1).Minor = true, true }, initapi.VerdictUnknown, "(0 of 0)"},
+		{"clock an hour ahead", func(s *Site) {
+			right(s).Ahead = time.Hour
+			for i := range right(s).Report.Probes {
+				right(s).Report.Probes[i].At = now.Add(time.Hour - time.Second)
+			}
+		}, initapi.VerdictYes, ""},
+		{"fault before missing", func(s *Site) {
+			probe(s, 0, 1).Status = verify.Unknown
+			left(s).Set.Degraded = true
+		}, initapi.VerdictNo, "not whole"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := pair()
+			c.change(&s)
+			got := Judge(s).Readiness
+			if got.Verdict != c.want || got.Ready != (c.want == initapi.VerdictYes) {
+				t.Fatalf("readiness = %+v; want %s", got, c.want)
+			}
+			if c.reason == "" {
+				if len(got.Reasons) != 0 {
+					t.Errorf("reasons = %+v; want none", got.Reasons)
+				}
+				return
+			}
+			if len(got.Reasons) == 0 || !strings.Contains(got.Reasons[0].Text, c.reason) {
+				t.Errorf("reasons = %+v; want the first to say %q", got.Reasons, c.reason)
+			}
+		})
+	}
+}
+
+func TestFindings(t *testing.T) {
+	s := pair()
+	s.Servers[0].Report.Probes[1].Status = verify.Fail
+	s.Servers[1].Report.Probes[1].Status = verify.Fail
+	s.Servers[1].Ahead = time.Minute
+	s.Servers[1].Report.At = now.Add(time.Minute)
+	s.Servers[1].Report.Probes[1].At = now.Add(time.Minute)
+	s.Servers[1].Report.State.Version = "2"
+	s.Servers[1].Report.Peers = nil
+	s.Servers[1].Report.State.Services[0].State = "failed"
+	got := map[string]string{}
+	for _, f := range Judge(s).Findings {
+		got[f.ID] = f.Severity
+	}
+	for id, sev := range map[string]string{
+		"probe-right-web-page": "critical", "clock-right": "warning", "version-left-right": "info", "not-pinned-right-left": "warning", "service-web": "critical",
+	} {
+		if got[id] != sev {
+			t.Errorf("finding %s has severity %q; want %q (all: %v)", id, got[id], sev, got)
+		}
+	}
+	if first := Judge(s).Findings[0]; first.Severity != "critical" {
+		t.Errorf("first finding = %+v; want a critical one", first)
+	}
+}
+
+func TestAdvise(t *testing.T) {
+	silent := func(s *Site) { s.Server, s.Servers[0].Self, s.Servers[0].Seen = "right", false, now.Add(-time.Hour) }
+	for _, c := range []struct {
+		name   string
+		change func(*Site)
+		want   Advice
+	}{
+		{"healthy", func(*Site) {}, Advice{}},
+		{"primary silent, twin proven", silent, Advice{Down: true, Swap: true, From: "left", To: "right"}},
+		{"primary never heard", func(s *Site) { silent(s); s.Servers[0].Seen, s.Servers[0].Report = time.Time{}, nil }, Advice{Down: true, Swap: true, From: "left", To: "right"}},
+		{"twin not proven", func(s *Site) { silent(s); s.Servers[1].Report.Probes[1].Status = verify.Fail }, Advice{Down: true, From: "left"}},
+		{"twin's proof is old", func(s *Site) { silent(s); s.Servers[1].Report.Probes[1].At = now.Add(-time.Hour) }, Advice{Down: true, From: "left"}},
+		{"secondary silent", func(s *Site) { s.Servers[1].Seen = now.Add(-time.Hour) }, Advice{}},
+		{"primary's services all fail", func(s *Site) {
+			s.Servers[0].Report.Probes[0].Status, s.Servers[1].Report.Probes[0].Status = verify.Fail, verify.Fail
+		}, Advice{Down: true, Swap: true, From: "left", To: "right"}},
+		{"primary shuts down in order", func(s *Site) { s.Servers[0].Report.State.State = initapi.Stopping }, Advice{}},
+	} {
+		s := pair()
+		c.change(&s)
+		got := Judge(s).Advice
+		if (got.Text == "") == got.Down {
+			t.Errorf("%s: text %q with down %v", c.name, got.Text, got.Down)
+		}
+		got.Text = ""
+		if got != c.want {
+			t.Errorf("%s: advice = %+v; want %+v", c.name, got, c.want)
+		}
+	}
+}
