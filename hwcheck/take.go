@@ -126,8 +126,8 @@ func (t *taker) machine() error {
 
 func (t *taker) cpu() error {
 	c, err := ghw.CPU(t.options...)
-	if err != nil {
-		return err
+	if err != nil || c.TotalHardwareThreads == 0 {
+		return t.cpuinfo()
 	}
 	t.inv.CPU = CPU{Cores: int(c.TotalCores), Threads: int(c.TotalHardwareThreads)}
 	for _, p := range c.Processors {
@@ -135,6 +135,27 @@ func (t *taker) cpu() error {
 			t.inv.CPU.Model = known(p.Model)
 			t.inv.CPU.Flags = slices.Sorted(slices.Values(p.Capabilities))
 		}
+	}
+	return nil
+}
+
+// cpuinfo reads what the library cannot tell where /sys/devices/system/cpu is not to be had. Cores are counted as threads.
+func (t *taker) cpuinfo() error {
+	text := read(t.path("proc/cpuinfo"))
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(line, ":")
+		switch value = strings.TrimSpace(value); strings.TrimSpace(key) {
+		case "processor":
+			t.inv.CPU.Threads++
+		case "model name":
+			t.inv.CPU.Model = value
+		case "flags":
+			t.inv.CPU.Flags = slices.Sorted(slices.Values(strings.Fields(value)))
+		}
+	}
+	t.inv.CPU.Cores = t.inv.CPU.Threads
+	if t.inv.CPU.Threads == 0 {
+		return fmt.Errorf("%s: %w", t.path("proc/cpuinfo"), fs.ErrNotExist)
 	}
 	return nil
 }

@@ -48,6 +48,7 @@ func newCommand(out io.Writer) *cobra.Command {
 		Long: `Run a site of two or three servers on this machine: real images in virtual machines, or their root and
 init in Linux namespaces. Servers are called left, right and middle. State lies in the folder --dir.`,
 		SilenceUsage: true, SilenceErrors: true,
+		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: "build lab"},
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.PersistentFlags().StringVar(&v.dir, "dir", "", "the lab's folder (default $ATLAS_LAB, or lab in the cache)")
@@ -93,7 +94,7 @@ func (v *verbs) up() *cobra.Command {
 	f.IntVar(&o.Servers, "servers", 2, "2 or 3 (the third gets no disk set)")
 	f.StringVar(&o.Image, "image", "", "atlas-VERSION.img (default: the newest in out)")
 	f.IntVar(&o.Disks, "disks", 2, "disks in each set")
-	f.Float64Var(&gib, "disk-size", 2, "size of each disk in GiB")
+	f.Float64Var(&gib, "disk-size", 1, "size of each disk in GiB")
 	f.IntVar(&o.MemoryMiB, "memory", 1024, "MiB for each virtual machine")
 	f.IntVar(&o.CPUs, "cpus", 0, "processors of each virtual machine (default 1, with KVM 2)")
 	f.BoolVar(&o.Blank, "blank", false, "make the servers only: nothing installed, power off")

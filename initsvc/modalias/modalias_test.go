@@ -177,6 +177,13 @@ func TestPlug(t *testing.T) {
 	if _, ok := p.Failed()["crc32c_generic"]; !ok {
 		t.Errorf("Failed() = %v; want crc32c_generic in it", p.Failed())
 	}
+	skip := &Plug{Index: x, Loader: &fakeKernel{sys: sys}, Sys: sys, Skip: []string{"virtio_b*"}}
+	if got, _ := skip.Run(context.Background()); !cmp.Equal(got, []string{"virtio_ring", "virtio", "virtio_pci"}) {
+		t.Errorf("Run with Skip = %v; want no virtio_blk", got)
+	}
+	if got, _ := skip.Load(context.Background(), "virtio_blk"); len(got) == 0 {
+		t.Error("a module asked for by its own name must load although it is skipped")
+	}
 	if got, _ := p.Load(context.Background(), "vfat"); !cmp.Equal(got, []string{"fat", "vfat"}) {
 		t.Errorf("Load(vfat) = %v; want fat, vfat", got)
 	}

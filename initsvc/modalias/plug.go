@@ -24,7 +24,7 @@ type Plug struct {
 	Index  *Index
 	Loader Loader
 	Sys    string       // "/sys/devices" if empty
-	Skip   []string     // names of modules never to load
+	Skip   []string     // patterns of module names (see Glob) that no device gets; a module that needs one still does
 	Log    *slog.Logger // nil: no log
 
 	mu     sync.Mutex
@@ -61,9 +61,6 @@ func (p *Plug) Load(ctx context.Context, aliases ...string) ([]string, error) {
 	defer p.mu.Unlock()
 	if p.seen == nil {
 		p.seen, p.done, p.failed = map[string]bool{}, map[string]bool{}, map[string]error{}
-		for _, n := range p.Skip {
-			p.done[NameOf(n)] = true
-		}
 	}
 	var loaded []string
 	for _, a := range aliases {
@@ -72,6 +69,9 @@ func (p *Plug) Load(ctx context.Context, aliases ...string) ([]string, error) {
 		}
 		p.seen[a] = true
 		for _, name := range p.Index.Match(a) {
+			if p.skipped(name) && NameOf(a) != name {
+				continue
+			}
 			if err := ctx.Err(); err != nil {
 				return loaded, fmt.Errorf("load modules: %w", err)
 			}
@@ -79,6 +79,15 @@ func (p *Plug) Load(ctx context.Context, aliases ...string) ([]string, error) {
 		}
 	}
 	return loaded, nil
+}
+
+func (p *Plug) skipped(name string) bool {
+	for _, pattern := range p.Skip {
+		if Glob(pattern, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // Failed returns the modules that did not load, by name.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/u-root/u-root/pkg/watchdogd"
+	"golang.org/x/sys/unix"
 )
 
 // Timeout is how long init may be silent before the board resets, Interval the pause between two keepalives.
@@ -68,6 +69,14 @@ func Choose(class, dev string) (Device, error) {
 	return best, nil
 }
 
+// setTimeout tells the device how long to wait for a keepalive. (u-root's SetTimeout hands nanoseconds to the kernel.)
+func setTimeout(f *os.File, d time.Duration) error {
+	if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.WDIOC_SETTIMEOUT, int(d.Seconds())); err != nil {
+		return fmt.Errorf("set time limit: %w", err)
+	}
+	return nil
+}
+
 // Feed keeps d fed until ctx ends and disarms it then. healthy is asked before each keepalive: while it returns an error,
 // nothing is fed.
 func Feed(ctx context.Context, d Device, healthy func() error, log *slog.Logger) error {
@@ -78,7 +87,7 @@ func Feed(ctx context.Context, d Device, healthy func() error, log *slog.Logger)
 	if r := w.ArmWatchdog(); r != watchdogd.OpResultOk {
 		return fmt.Errorf("watchdog %s (%s): cannot be armed", d.Path, d.Identity)
 	}
-	if err := w.CurrentWd.SetTimeout(Timeout); err != nil {
+	if err := setTimeout(w.CurrentWd.File, Timeout); err != nil {
 		log.Warn("watchdog keeps its own time limit", "device", d.Path, "err", err)
 	}
 	log.Info("watchdog armed", "device", d.Path, "identity", d.Identity)

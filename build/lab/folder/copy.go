@@ -161,15 +161,57 @@ func (f Folder) copyState(ctx context.Context, from, to string) error {
 	return nil
 }
 
+// own lists all that a lab puts into its folder. lab.json goes last: a removal that was interrupted can be repeated.
+func own() []string {
+	return append(slices.DeleteFunc(parts(), func(p string) bool { return p == "lab.json" }),
+		"image", "stick.img", "tmp", "client", "locks", "run", "snapshots", making, "lab.json")
+}
+
+// making marks a folder whose lab is not finished.
+const making = "lab.making"
+
+// Begin prepares the folder for a new lab: what an unfinished one has left is removed, what is not a lab's is not touched.
+func (f Folder) Begin() error {
+	if err := os.MkdirAll(f.Dir, 0o755); err != nil {
+		return fmt.Errorf("make lab: %w", err)
+	}
+	mark := f.path(making)
+	_, err := os.Lstat(mark)
+	unfinished := err == nil
+	for _, p := range own() {
+		if _, err := os.Lstat(f.path(p)); err != nil || p == making {
+			continue
+		}
+		if !unfinished {
+			return fmt.Errorf("%s is there already and belongs to no lab; choose another folder with --dir", f.path(p))
+		}
+		if err := os.RemoveAll(f.path(p)); err != nil {
+			return fmt.Errorf("make lab: remove what an unfinished one has left: %w", err)
+		}
+	}
+	if err := os.WriteFile(mark, nil, 0o644); err != nil {
+		return fmt.Errorf("make lab: %w", err)
+	}
+	return nil
+}
+
+// Finish makes it a lab.
+func (f Folder) Finish(l Lab) error {
+	if err := f.Save(l); err != nil {
+		return err
+	}
+	if err := os.Remove(f.path(making)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("make lab: %w", err)
+	}
+	return nil
+}
+
 // Remove removes the lab with all that belongs to it, and the directory if nothing else is in it.
 func (f Folder) Remove() error {
 	if _, err := f.Load(); err != nil {
 		return err
 	}
-	// lab.json last: a removal that was interrupted can be repeated.
-	own := append(slices.DeleteFunc(parts(), func(p string) bool { return p == "lab.json" }),
-		"image", "stick.img", "tmp", "client", "locks", "run", "snapshots", "lab.json")
-	for _, p := range own {
+	for _, p := range own() {
 		if err := os.RemoveAll(f.path(p)); err != nil {
 			return fmt.Errorf("remove lab %s: %w", f.Dir, err)
 		}

@@ -100,3 +100,38 @@ func TestRemoveLeavesOthersFiles(t *testing.T) {
 		t.Error("Remove of a folder that holds no lab; want a refusal")
 	}
 }
+
+func TestBegin(t *testing.T) {
+	f, err := Open(filepath.Join(t.TempDir(), "lab"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the first try was cut off
+		if err := f.Begin(); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.NewDisk(Disk{Serial: "LAB-L1"}, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Finish(Lab{Kind: VM}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Load(); err != nil {
+		t.Error(err)
+	}
+	foreign, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := filepath.Join(foreign.Dir, "servers", "important")
+	if err := os.MkdirAll(kept, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := foreign.Begin(); err == nil {
+		t.Error("Begin in a folder with somebody's servers directory; want a refusal")
+	}
+	if _, err := os.Stat(kept); err != nil {
+		t.Error("Begin removed what is not a lab's:", err)
+	}
+}

@@ -32,6 +32,8 @@ type Order struct {
 	Password   string
 	SSHKey     string // public
 	Erase      bool   // disks may hold something
+	Code       string // join code; "" to take join.yaml on the stick
+	Peer       string // management address of the server that gave the code
 }
 
 // Answers returns install.yaml for a server of the lab: the first gets the primary set, the second the secondary, a third none.
@@ -55,6 +57,9 @@ func Answers(o Order) install.Answers {
 	}
 	if !o.First {
 		a.Join = &install.JoinSite{File: true}
+		if o.Code != "" {
+			a.Join = &install.JoinSite{Address: o.Peer, Code: o.Code}
+		}
 		return a
 	}
 	a.Set.Role = roles.Primary

@@ -24,7 +24,7 @@ func TestEncode(t *testing.T) {
 	}{
 		{"first", Order{Server: folder.Server{Name: "left", Address: "10.7.0.11"}, First: true, SystemDisk: "LAB-LSYS", Disks: disks, Password: "lab-secret", SSHKey: key}},
 		{"second", Order{Server: folder.Server{Name: "right", Address: "10.7.0.12"}, SystemDisk: "LAB-RSYS", Disks: disks, Password: "lab-secret", SSHKey: key, Erase: true}},
-		{"third", Order{Server: folder.Server{Name: "middle", Address: "10.7.0.13"}, SystemDisk: "LAB-MSYS"}},
+		{"third", Order{Server: folder.Server{Name: "middle", Address: "10.7.0.13"}, SystemDisk: "LAB-MSYS", Code: "AAAAA-BBBBB", Peer: "10.7.0.11"}},
 		{"namespace", Order{Server: folder.Server{Name: "left", Address: "10.7.0.11"}, First: true, Disks: disks, Password: "lab-secret", SSHKey: key}},
 	}
 	for _, tt := range tests {
