@@ -20,13 +20,17 @@ func Compare(a, b Inventory) []Finding {
 		f = append(f, missingDrivers(i)...)
 	}
 	if a.Product != b.Product && a.Product != "" && b.Product != "" {
-		f = append(f, Finding{ID: "compare-product", Severity: Info,
-			What: fmt.Sprintf("The servers are different models: %s is a %s, %s a %s.", a.Server, a.Product, b.Server, b.Product)})
+		f = append(f, Finding{
+			ID: "compare-product", Severity: Info,
+			What: fmt.Sprintf("The servers are different models: %s is a %s, %s a %s.", a.Server, a.Product, b.Server, b.Product),
+		})
 	}
 	if a.Product == b.Product && a.Firmware != b.Firmware && a.Firmware != "" && b.Firmware != "" {
-		f = append(f, Finding{ID: "compare-firmware", Severity: Info,
+		f = append(f, Finding{
+			ID: "compare-firmware", Severity: Info,
 			What: fmt.Sprintf("The firmware differs: %s has %s, %s has %s.", a.Server, a.Firmware, b.Server, b.Firmware),
-			Next: "Bring both to the same version when convenient."})
+			Next: "Bring both to the same version when convenient.",
+		})
 	}
 	return sorted(f)
 }
@@ -58,9 +62,11 @@ func compareMemory(a, b Inventory) []Finding {
 	if weak.Memory < strong.Memory/2 {
 		severity = Critical
 	}
-	return []Finding{{ID: "compare-memory", Severity: severity,
+	return []Finding{{
+		ID: "compare-memory", Severity: severity,
 		What: fmt.Sprintf("Server %s has less memory than %s: %s against %s.", weak.Server, strong.Server, size(weak.Memory), size(strong.Memory)),
-		Next: "Add memory to server " + weak.Server + ", or make sure that all services fit into it."}}
+		Next: "Add memory to server " + weak.Server + ", or make sure that all services fit into it.",
+	}}
 }
 
 func compareCPU(a, b Inventory) []Finding {
@@ -70,23 +76,29 @@ func compareCPU(a, b Inventory) []Finding {
 		if weak.CPU.Threads*2 <= strong.CPU.Threads {
 			severity = Warning
 		}
-		f = append(f, Finding{ID: "compare-cpu-threads", Severity: severity,
+		f = append(f, Finding{
+			ID: "compare-cpu-threads", Severity: severity,
 			What: fmt.Sprintf("Server %s has fewer processor threads than %s: %d against %d.", weak.Server, strong.Server, weak.CPU.Threads, strong.CPU.Threads),
-			Next: "Services may be slower there."})
+			Next: "Services may be slower there.",
+		})
 	}
 	for _, p := range [][2]Inventory{{a, b}, {b, a}} {
 		if lost := missingFlags(p[0].CPU.Flags, p[1].CPU.Flags); len(lost) > 0 {
-			f = append(f, Finding{ID: "compare-cpu-flags", Severity: Warning,
+			f = append(f, Finding{
+				ID: "compare-cpu-flags", Severity: Warning,
 				What: fmt.Sprintf("The processor of server %s lacks what that of %s has: %s.", p[0].Server, p[1].Server, strings.Join(lost, ", ")),
-				Next: "Programs that were tuned to server " + p[1].Server + " may not run on " + p[0].Server + "."})
+				Next: "Programs that were tuned to server " + p[1].Server + " may not run on " + p[0].Server + ".",
+			})
 		}
 	}
 	return f
 }
 
 // programFlags are processor features that programs use, as /proc/cpuinfo spells them; the others are the kernel's business.
-var programFlags = []string{"sse4_1", "sse4_2", "popcnt", "cx16", "aes", "pclmulqdq", "avx", "avx2", "avx512f", "bmi1", "bmi2", "fma",
-	"f16c", "movbe", "rdrand", "rdseed", "sha_ni", "vaes", "vmx", "svm"}
+var programFlags = []string{
+	"sse4_1", "sse4_2", "popcnt", "cx16", "aes", "pclmulqdq", "avx", "avx2", "avx512f", "bmi1", "bmi2", "fma",
+	"f16c", "movbe", "rdrand", "rdseed", "sha_ni", "vaes", "vmx", "svm",
+}
 
 func missingFlags(have, want []string) []string {
 	if len(have) == 0 || len(want) == 0 {
@@ -112,9 +124,11 @@ func compareNICs(a, b Inventory) []Finding {
 		if len(weak.NICs) == 0 {
 			severity = Critical
 		}
-		f = append(f, Finding{ID: "compare-nics", Severity: severity,
+		f = append(f, Finding{
+			ID: "compare-nics", Severity: severity,
 			What: fmt.Sprintf("Server %s has fewer network interfaces than %s: %d against %d.", weak.Server, strong.Server, len(weak.NICs), len(strong.NICs)),
-			Next: "Add an interface to server " + weak.Server + ", or look whether its driver is missing."})
+			Next: "Add an interface to server " + weak.Server + ", or look whether its driver is missing.",
+		})
 	}
 	fastest := func(i Inventory) int {
 		s := 0
@@ -124,9 +138,11 @@ func compareNICs(a, b Inventory) []Finding {
 		return s
 	}
 	if weak, strong, differ := less(a, b, fastest); differ && fastest(weak) > 0 {
-		f = append(f, Finding{ID: "compare-nic-speed", Severity: Warning,
+		f = append(f, Finding{
+			ID: "compare-nic-speed", Severity: Warning,
 			What: fmt.Sprintf("The network of server %s is slower than that of %s: %d against %d Mbit/s.", weak.Server, strong.Server, fastest(weak), fastest(strong)),
-			Next: "Check cable and switch port of server " + weak.Server + "."})
+			Next: "Check cable and switch port of server " + weak.Server + ".",
+		})
 	}
 	return f
 }
@@ -143,22 +159,28 @@ func compareDisks(a, b Inventory) []Finding {
 	}
 	var f []Finding
 	if weak, strong, differ := less(a, b, func(i Inventory) int { return len(i.inBays()) }); differ {
-		f = append(f, Finding{ID: "compare-disk-count", Severity: Warning,
+		f = append(f, Finding{
+			ID: "compare-disk-count", Severity: Warning,
 			What: fmt.Sprintf("Server %s has fewer disks in its bays than %s: %d against %d.", weak.Server, strong.Server, len(weak.inBays()), len(strong.inBays())),
-			Next: "Look whether a disk of server " + weak.Server + " is missing or has failed."})
+			Next: "Look whether a disk of server " + weak.Server + " is missing or has failed.",
+		})
 	}
 	smallest := func(i Inventory) uint64 {
 		return slices.MinFunc(i.inBays(), func(x, y Disk) int { return cmp.Compare(x.Size, y.Size) }).Size
 	}
 	if weak, strong, differ := less(a, b, smallest); differ {
-		f = append(f, Finding{ID: "compare-disk-size", Severity: Warning,
+		f = append(f, Finding{
+			ID: "compare-disk-size", Severity: Warning,
 			What: fmt.Sprintf("The disks of server %s are smaller than those of %s: %s against %s.", weak.Server, strong.Server, size(smallest(weak)), size(smallest(strong))),
-			Next: "Replace them with disks of at least " + size(smallest(strong)) + ", so that a disk of either set can replace one of the other."})
+			Next: "Replace them with disks of at least " + size(smallest(strong)) + ", so that a disk of either set can replace one of the other.",
+		})
 	}
 	if sa, sb := sectors(da), sectors(db); sa != sb {
-		f = append(f, Finding{ID: "compare-sector-size", Severity: Warning,
+		f = append(f, Finding{
+			ID: "compare-sector-size", Severity: Warning,
 			What: fmt.Sprintf("The disks' sector sizes differ: server %s has %s bytes, %s has %s.", a.Server, sa, b.Server, sb),
-			Next: "A disk of one set cannot replace one of the other set. Use disks with equal sectors."})
+			Next: "A disk of one set cannot replace one of the other set. Use disks with equal sectors.",
+		})
 	}
 	return f
 }
@@ -181,10 +203,12 @@ func missingDrivers(i Inventory) []Finding {
 		if strings.HasPrefix(d.Modalias, "pci:") && (strings.Contains(d.Modalias, "bc01") || strings.Contains(d.Modalias, "bc02")) {
 			severity = Warning // storage and network
 		}
-		f = append(f, Finding{ID: "no-driver-" + d.Address, Severity: severity,
+		f = append(f, Finding{
+			ID: "no-driver-" + d.Address, Severity: severity,
 			What: fmt.Sprintf("Server %s has no driver for the device at %s: %s.", cmp.Or(i.Server, "?"), d.Address,
 				strings.Join(slices.DeleteFunc([]string{d.Vendor, d.Product, d.Class}, func(s string) bool { return s == "" }), ", ")),
-			Next: "If the device is needed, ask the vendor for an image with its driver."})
+			Next: "If the device is needed, ask the vendor for an image with its driver.",
+		})
 	}
 	return f
 }

@@ -52,7 +52,7 @@ func Content(dev string) (blank bool, what string, err error) {
 
 func readAt(r io.ReaderAt, offset, n int64) ([]byte, error) {
 	b := make([]byte, n)
-	if m, err := r.ReadAt(b, offset); err != nil && !(errors.Is(err, io.EOF) && int64(m) == n) {
+	if m, err := r.ReadAt(b, offset); err != nil && (!errors.Is(err, io.EOF) || int64(m) != n) {
 		return nil, err
 	}
 	return b, nil
@@ -171,7 +171,7 @@ func recognise(head, tail []byte, size int64) []string {
 	if name, ok := ext(head); ok {
 		add(name + " filesystem")
 	}
-	for i := 0; i < 4; i++ { // the LVM label is in one of the first four sectors
+	for i := range 4 { // the LVM label is in one of the first four sectors
 		if at := i * 512; at+32 <= len(head) && string(head[at:at+8]) == "LABELONE" && string(head[at+24:at+29]) == "LVM2 " {
 			add("LVM volume")
 		}

@@ -68,8 +68,10 @@ func (t *taker) pci() error {
 	// Words for the numbers cost memory and time; they are looked up only when there is something to tell.
 	info, err := ghw.PCI(t.options...)
 	if err != nil {
-		t.inv.Problems = append(t.inv.Problems, Finding{ID: "inventory-pci-names", Severity: Info,
-			What: fmt.Sprintf("PCI devices without a driver are told by number, not by name: %v.", err)})
+		t.inv.Problems = append(t.inv.Problems, Finding{
+			ID: "inventory-pci-names", Severity: Info,
+			What: fmt.Sprintf("PCI devices without a driver are told by number, not by name: %v.", err),
+		})
 		return nil
 	}
 	for i := range t.inv.NoDriver {

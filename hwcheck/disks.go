@@ -231,9 +231,11 @@ func (t *taker) sharedBays() {
 			continue
 		}
 		if other, ok := seen[d.Bay]; ok {
-			t.inv.Problems = append(t.inv.Problems, Finding{ID: "inventory-bays", Severity: Warning,
+			t.inv.Problems = append(t.inv.Problems, Finding{
+				ID: "inventory-bays", Severity: Warning,
 				What: fmt.Sprintf("%s and %s both say that they are in bay %d.", other, d.Dev, d.Bay),
-				Next: "Number the bays in server.yaml (bays: number and path)."})
+				Next: "Number the bays in server.yaml (bays: number and path).",
+			})
 		}
 		seen[d.Bay] = d.Dev
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sayasystems.com/atlas/image/layout"
+	"sayasystems.com/atlas/image/slots"
 	"sayasystems.com/atlas/initsvc/console"
 	"sayasystems.com/atlas/initsvc/devices"
 	"sayasystems.com/atlas/initsvc/devlog"
@@ -79,7 +80,7 @@ func life(ctx context.Context, h handover.Handover, started time.Time, log *slog
 	namespace := h.Kind == handover.Namespace
 	installing := h.Mode == handover.Install
 	s := pid1.New(pid1.Options{
-		Handover: h, Dirs: pid1.Real(), Parts: parts(h, log), Log: log, Ring: ring, Release: release(), Started: started, Quick: namespace,
+		Handover: h, Dirs: pid1.Real(), Parts: parts(h, log), Log: log, Ring: ring, Release: release(), Started: started, Firmware: firmwareTime(), Quick: namespace,
 	})
 	s.LogTo(lh)
 	g := s.Guard()
@@ -270,6 +271,9 @@ func view(s *pid1.Server) console.View {
 	if sum, err := initapi.ReadSummary(""); err == nil {
 		v.Summary = &sum
 	}
+	for _, c := range s.Choices() {
+		v.Choices = append(v.Choices, console.Choice{Text: c.Text, Do: func() error { return s.Choose(c) }})
+	}
 	return v
 }
 
@@ -285,6 +289,25 @@ func release() string {
 		}
 	}
 	return ""
+}
+
+// firmwareTime is how long firmware and boot loader took, as systemd-boot tells; 0 where it does not.
+func firmwareTime() time.Duration {
+	data, err := os.ReadFile(slots.EFIVars + "/LoaderTimeExecUSec-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f")
+	if err != nil || len(data) < 4 {
+		return 0
+	}
+	var digits strings.Builder // UTF-16 after four bytes of attributes
+	for i := 4; i < len(data); i += 2 {
+		if data[i] >= '0' && data[i] <= '9' {
+			digits.WriteByte(data[i])
+		}
+	}
+	d, err := time.ParseDuration(digits.String() + "us")
+	if err != nil {
+		return 0
+	}
+	return d
 }
 
 // uevents hands device events on: drivers are loaded for what came, changed is called when a disk came or went.

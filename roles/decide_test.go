@@ -143,6 +143,8 @@ func TestDecide(t *testing.T) {
 		{name: "superblock of one is gone", view: View{Disks: []Disk{a, func() Disk { d := b; d.Array = ""; return d }()}}, want: "start p0", stale: "p1", eject: []int{1}},
 		{name: "superblock of another array", view: View{Disks: []Disk{a, func() Disk { d := b; d.Array = "md-z"; return d }()}}, want: "hold array-mismatch"},
 		{name: "only the disk that was being rebuilt", view: View{Disks: []Disk{func() Disk { d := bAlone; d.Recovering = true; return d }()}}, want: "hold not-enough-members"},
+		{name: "only a disk whose rebuild was not recorded as done", view: View{Disks: []Disk{with(b, func(l *Label) { *l = l.Eject(1, "not yet rebuilt") })}}, want: "hold not-enough-members"},
+		{name: "a disk whose rebuild was not recorded as done, beside the good one", view: View{Disks: []Disk{aAlone, with(b, func(l *Label) { *l = l.Eject(1, "not yet rebuilt") })}}, want: "start p0", stale: "p1"},
 		{name: "rebuild goes on after a boot", view: View{Disks: []Disk{a, func() Disk { d := b; d.Recovering = true; return d }()}}, want: "start p0 p1"},
 		{name: "a copy of a disk", view: View{Disks: []Disk{a, func() Disk { d := a; d.Dev, d.Bay = "/dev/copy", 2; return d }()}}, want: "hold copied-disk"},
 
@@ -276,6 +278,7 @@ func TestOrderSettles(t *testing.T) {
 	a, b := without(p[:1], 1)[0], without(p[1:], 0)[0]
 	v := View{Site: "site-1", Server: "left", Disks: []Disk{a, b}, Order: &Order{Set: "p", Members: []string{"p0"}}}
 	d := Decide(v)
+	unmarked, before := b, a.Label.Head()
 	for _, w := range d.Labels("left", "1", time.Unix(0, 0)) {
 		if w.Disk.Dev == a.Dev {
 			a.Label = &w.Label
@@ -286,8 +289,13 @@ func TestOrderSettles(t *testing.T) {
 	if d := Decide(View{Site: "site-1", Disks: []Disk{b}}); d.Action != Hold || d.Reasons[0].Code != CodeGivenUp {
 		t.Errorf("given-up disk alone: %s %+v", d.Action, d.Reasons)
 	}
-	if got := a.Label.Judge(b); got != SetAside {
-		t.Errorf("Judge = %s; want aside", got)
+	for _, x := range []Disk{b, unmarked} { // the mark may not have reached the disk
+		if got := a.Label.Judge(x); got != SetAside {
+			t.Errorf("Judge = %s; want aside", got)
+		}
+	}
+	if a.Label.Head() == before {
+		t.Error("an order did not rename the lineage: what was given up before it and written after it look the same")
 	}
 	if d := Decide(View{Site: "site-1", Disks: []Disk{b}, Order: &Order{Set: "p", Members: []string{"p1"}}}); d.Action != Start || d.Labels("x", "1", time.Unix(0, 0))[0].Label.GivenUp != "" {
 		t.Errorf("given-up disk by order: %s %+v", d.Action, d.Reasons)

@@ -132,11 +132,11 @@ func readHalf(r io.ReaderAt, i int) half {
 	if n == headerSize && string(b[:8]) == magic {
 		if length := binary.LittleEndian.Uint32(b[12:]); length <= maxPayload {
 			b = append(b, make([]byte, length)...)
-			if n, err := r.ReadAt(b[headerSize:], int64(i)*copySize+headerSize); err != nil && !errors.Is(err, io.EOF) {
+			n, err := r.ReadAt(b[headerSize:], int64(i)*copySize+headerSize)
+			if err != nil && !errors.Is(err, io.EOF) {
 				return half{err: fmt.Errorf("copy %d: %w", i+1, err)}
-			} else {
-				b = b[:headerSize+n]
 			}
+			b = b[:headerSize+n]
 		}
 	}
 	var h half
@@ -150,8 +150,7 @@ func ReadLabel(r io.ReaderAt) (Label, error) {
 	h := [2]half{readHalf(r, 0), readHalf(r, 1)}
 	newest := -1
 	for i := range h {
-		var future *FutureError
-		if h[i].err != nil && !errors.As(h[i].err, &future) {
+		if _, future := errors.AsType[*FutureError](h[i].err); h[i].err != nil && !future {
 			continue
 		}
 		if newest < 0 || h[i].sequence > h[newest].sequence {
@@ -193,8 +192,7 @@ func WriteLabel(f File, l Label) error {
 	first, sequence := 0, uint64(0)
 	for i := range h {
 		sequence = max(sequence, h[i].sequence)
-		var future *FutureError
-		if errors.As(h[i].err, &future) {
+		if _, ok := errors.AsType[*FutureError](h[i].err); ok {
 			return fmt.Errorf("write label: %w", h[i].err)
 		}
 	}

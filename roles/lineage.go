@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -119,14 +120,42 @@ func (l Label) Join(i int, d Disk, id string) Label {
 	}
 	l.Generation++
 	l.Members[i] = Member{ID: id, Serial: d.Serial, Model: d.Model, Size: d.Size}
-	// What was set aside on this very disk is wiped now. That its lineage was given up must stay known: another server may remember it.
-	for n, k := range l.Aside {
-		if d.Label != nil && k == asideKey(*d.Label) {
-			l.Aside[n] = "*@" + d.Label.Head()
-		}
-	}
 	l.GivenUp = ""
 	return l
+}
+
+// GiveUp records that a person has had disk d wiped although it holds data that the set lacks, so that no server's memory of that
+// data holds the set later. Write it to the members before wiping d; then Join. For a blank, stale or foreign disk it changes nothing.
+func (l Label) GiveUp(d Disk) Label {
+	if d.Label == nil || d.Label.Set != l.Set {
+		return l
+	}
+	n := l.clone()
+	// That the lineage was given up is recorded for good, that it was this disk's is not: the disk becomes another.
+	n.Aside = slices.DeleteFunc(n.Aside, func(k string) bool { return k == asideKey(*d.Label) })
+	n.Aside = append(n.Aside, n.strange(d.Label.Lineage)...)
+	if len(n.Aside) == len(l.Aside) && n.knows(d.Label.Head()) {
+		return l
+	}
+	n.Generation++
+	return n
+}
+
+// gaveUp tells whether an order gave up the lineage head, on whichever disk.
+func (l Label) gaveUp(head string) bool {
+	return slices.ContainsFunc(l.Aside, func(k string) bool { return strings.HasSuffix(k, "@"+head) })
+}
+
+// strange lists, as entries for Aside, the lineages that l neither contains nor has given up.
+func (l Label) strange(heads []string) []string {
+	var keys []string
+	for _, h := range heads {
+		k := "*@" + h
+		if h != "" && !l.knows(h) && !slices.Contains(l.Aside, k) && !slices.Contains(keys, k) {
+			keys = append(keys, k)
+		}
+	}
+	return keys
 }
 
 // Boot records the first mount of a boot: who starts the set.

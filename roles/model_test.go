@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -173,8 +174,18 @@ func (w *world) here(m *model, i int) []Disk {
 }
 
 func diskNo(d Disk) int {
-	var n int
-	fmt.Sscanf(d.Dev, "/dev/d%d", &n)
+	n, err := strconv.Atoi(strings.TrimPrefix(d.Dev, "/dev/d"))
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+func setNo(d Decision) int {
+	n, err := strconv.Atoi(strings.TrimPrefix(d.Set, "set-"))
+	if err != nil {
+		panic(err)
+	}
 	return n
 }
 
@@ -220,8 +231,7 @@ func (m *model) stop(i int) {
 // start applies a Start decision. cut tells after how many label writes power goes: none = it does not go; 0 = after the server
 // has noted what it is about to write; one more than there are = after it has noted that they are written.
 func (w *world) start(m *model, i int, d Decision, cut int) {
-	var set int8
-	fmt.Sscanf(d.Set, "set-%d", &set)
+	set := int8(setNo(d))
 	writes := d.Labels(serverName(i), "1", time.Time{})
 	next, _ := d.NextLabel(serverName(i), "1", time.Time{})
 	m.servers[i].seen = Remember(m.servers[i].seen, next, false)
@@ -298,7 +308,12 @@ func (w *world) join(m *model, i, n, stage int) bool {
 	if slot < 0 {
 		return false
 	}
-	l := tip.Join(slot, Disk{Serial: fmt.Sprintf("D%d", n), Label: m.disks[n].label}, fmt.Sprintf("%s/%d", tip.Head(), tip.Generation+1))
+	if given := tip.GiveUp(Disk{Label: m.disks[n].label}); given.Generation != tip.Generation {
+		s.seen = Remember(s.seen, given, true)
+		tip = &given
+		m.disks[keep].label = tip
+	}
+	l := tip.Join(slot, Disk{Serial: fmt.Sprintf("D%d", n)}, fmt.Sprintf("%s/%d", tip.Head(), tip.Generation+1))
 	m.disks[n] = modelDisk{set: s.run, loc: int8(i)}
 	for k := range m.kept {
 		m.kept[k] &^= 1 << n
@@ -318,7 +333,7 @@ func (w *world) join(m *model, i, n, stage int) bool {
 	}
 	if stage >= 3 {
 		s.seen = Remember(s.seen, l, true)
-		m.disks[keep].label = ptr(l.For(tip.Self))
+		m.disks[keep].label = new(l.For(tip.Self))
 		w.write(m, i)
 		return true
 	}
@@ -326,5 +341,3 @@ func (w *world) join(m *model, i, n, stage int) bool {
 	s.on = false
 	return true
 }
-
-func ptr[T any](v T) *T { return &v }

@@ -16,8 +16,10 @@ func notes(d Decision, s sorted) []Reason {
 				gone = append(gone, i)
 			}
 		}
-		n = append(n, Reason{CodeDegraded, fmt.Sprintf("The %s set runs with %d of %d disks; without it: %s.", l.Role, len(d.Members), len(l.Members), nameds(l, gone)),
-			"Put a good disk into the empty bay. It is rebuilt while the server works."})
+		n = append(n, Reason{
+			CodeDegraded, fmt.Sprintf("The %s set runs with %d of %d disks; without it: %s.", l.Role, len(d.Members), len(l.Members), nameds(l, gone)),
+			"Put a good disk into the empty bay. It is rebuilt while the server works.",
+		})
 	}
 	for _, x := range d.Stale {
 		text := upper(where(x)) + " fell behind the set and is rebuilt from it."
@@ -27,8 +29,10 @@ func notes(d Decision, s sorted) []Reason {
 		n = append(n, Reason{CodeStale, text, ""})
 	}
 	for _, x := range d.Aside {
-		n = append(n, Reason{CodeAside, upper(where(x)) + " is set aside: what only it holds is not in the set. It is left as it is.",
-			"When its data is not needed any more, have it wiped and added to the set."})
+		n = append(n, Reason{
+			CodeAside, upper(where(x)) + " is set aside: what only it holds is not in the set. It is left as it is.",
+			"When its data is not needed any more, have it wiped and added to the set.",
+		})
 	}
 	for _, x := range s.bad {
 		if !slices.ContainsFunc(s.halfway, func(h Disk) bool { return h.Dev == x.Dev }) {
@@ -54,8 +58,10 @@ func reasonBehind(d Disk, why string) Reason {
 }
 
 func reasonAttested(l Label, absent []int) Reason {
-	return Reason{CodeAttested, upper(nameds(l, absent)) + " " + is(len(absent)) + " absent. Every other server says that it does not hold it, so the set is started without it, as your policy allows.",
-		"Never put that disk into a server again unwiped."}
+	return Reason{
+		CodeAttested, upper(nameds(l, absent)) + " " + is(len(absent)) + " absent. Every other server says that it does not hold it, so the set is started without it, as your policy allows.",
+		"Never put that disk into a server again unwiped.",
+	}
 }
 
 func reasonOrdered(d Decision) Reason {

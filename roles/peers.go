@@ -2,7 +2,6 @@ package roles
 
 import (
 	"slices"
-	"strings"
 )
 
 // Tell is what a server with these disks attests, before it has started anything. A server must be ready to tell this before it
@@ -25,14 +24,36 @@ func HoldingOf(l Label) Holding {
 	return Holding{Set: l.Set, Member: l.ID(), Generation: l.Generation, Role: l.Role, Lineage: l.Head()}
 }
 
-// Remember notes in a server's memory that label l is about to be written to a set (Decision.NextLabel, or the outcome of Eject and
-// Join). Make it durable, write the labels, then note with done that they are written, before the array starts. What was
-// written last stays known until then, so that a start that was cut off neither hides it nor passes for one that happened.
+// maxPending bounds how many starts that were cut off a server remembers of one set.
+const maxPending = 16
+
+// Remember notes in a server's memory that label l is about to be written to a set (Decision.NextLabel, or the outcome of Eject,
+// Join and GiveUp). Make it durable, write the labels, then note with done that they are written, before the array starts. What was
+// written last stays known until then, so that a start that was cut off neither hides it nor passes for one that happened; and
+// starts that were cut off stay known until a lineage is written that contains them or gives them up, since their labels may be
+// on a disk.
 func Remember(seen []Holding, l Label, done bool) []Holding {
 	h := HoldingOf(l)
 	h.Member, h.Pending = "", !done
-	seen = slices.DeleteFunc(slices.Clone(seen), func(o Holding) bool { return o.Set == l.Set && (done || o.Pending) })
-	return append(seen, h)
+	if !done && slices.ContainsFunc(seen, func(o Holding) bool { return o.Set == h.Set && o.Lineage == h.Lineage }) {
+		return slices.Clone(seen)
+	}
+	seen = slices.DeleteFunc(slices.Clone(seen), func(o Holding) bool {
+		return o.Set == h.Set && done && (!o.Pending || l.knows(o.Lineage) || l.gaveUp(o.Lineage))
+	})
+	seen = append(seen, h)
+	pending := func(o Holding) bool { return o.Set == h.Set && o.Pending }
+	count := 0
+	for _, o := range seen {
+		if pending(o) {
+			count++
+		}
+	}
+	if count > maxPending { // one at a time is added, so one is too many
+		i := slices.IndexFunc(seen, pending)
+		seen = slices.Delete(seen, i, i+1)
+	}
+	return seen
 }
 
 // attested tells whether a start without the absent members may go ahead unasked, or what keeps it from that.
@@ -130,7 +151,7 @@ func remembered(v View, l Label, absent []int) (string, bool) {
 		case l.knows(h.Lineage), h.Lineage == mine:
 			return false
 		}
-		return !slices.ContainsFunc(l.Aside, func(k string) bool { return strings.HasSuffix(k, "@"+h.Lineage) })
+		return !l.gaveUp(h.Lineage)
 	}
 	if slices.ContainsFunc(v.Seen, beyond) {
 		return v.Server, true
@@ -146,17 +167,9 @@ func remembered(v View, l Label, absent []int) (string, bool) {
 // giveUp lists, for the label of an ordered start, the lineages that the order gives up: those that somebody remembers, and the
 // whole past of the disks that are set aside. Else a server's memory of them would stop the next start again.
 func giveUp(v View, l Label, aside []Disk) []string {
-	var keys []string
-	note := func(head string) {
-		k := "*@" + head
-		if head != "" && !l.knows(head) && !slices.Contains(keys, k) && !slices.Contains(l.Aside, k) {
-			keys = append(keys, k)
-		}
-	}
+	var heads []string
 	for _, d := range aside {
-		for _, head := range d.Label.Lineage {
-			note(head)
-		}
+		heads = append(heads, d.Label.Lineage...)
 	}
 	seen := slices.Clone(v.Seen)
 	for _, p := range v.Peers {
@@ -164,8 +177,8 @@ func giveUp(v View, l Label, aside []Disk) []string {
 	}
 	for _, h := range seen {
 		if h.Set == l.Set {
-			note(h.Lineage)
+			heads = append(heads, h.Lineage)
 		}
 	}
-	return keys
+	return l.strange(heads)
 }

@@ -125,8 +125,10 @@ func siteName(l Label) string {
 }
 
 func reasonNoDisks() Reason {
-	return Reason{CodeNoDisks, "There is no disk in any bay.",
-		"Power off, put the disk set into the bays, and power on."}
+	return Reason{
+		CodeNoDisks, "There is no disk in any bay.",
+		"Power off, put the disk set into the bays, and power on.",
+	}
 }
 
 func reasonNoSet(s sorted) Reason {
@@ -166,13 +168,17 @@ func belongs(n int) string {
 }
 
 func reasonMixed(sets []diskSet) Reason {
-	return Reason{CodeMixed, "Disks of different sets are mixed in this server: " + describe(sets) + ".",
-		"Power off. Sort the disks so that each server holds the disks of one set only, and power on."}
+	return Reason{
+		CodeMixed, "Disks of different sets are mixed in this server: " + describe(sets) + ".",
+		"Power off. Sort the disks so that each server holds the disks of one set only, and power on.",
+	}
 }
 
 func reasonTwoSets(sets []diskSet) Reason {
-	return Reason{CodeTwoSets, "More than one whole set is in this server: " + describe(sets) + ".",
-		"Power off, leave one set in and take the other out, and power on."}
+	return Reason{
+		CodeTwoSets, "More than one whole set is in this server: " + describe(sets) + ".",
+		"Power off, leave one set in and take the other out, and power on.",
+	}
 }
 
 func describe(sets []diskSet) string {
@@ -184,15 +190,19 @@ func describe(sets []diskSet) string {
 }
 
 func reasonFuture(disks []Disk) Reason {
-	return Reason{CodeFuture, upper(wheres(disks)) + " " + has(len(disks)) + " a label from a newer ATLAS than the one on this server.",
-		"Update this server, or put the set into the server that wrote it. Nothing was written."}
+	return Reason{
+		CodeFuture, upper(wheres(disks)) + " " + has(len(disks)) + " a label from a newer ATLAS than the one on this server.",
+		"Update this server, or put the set into the server that wrote it. Nothing was written.",
+	}
 }
 
 func isFuture(labelErr string) bool { return strings.Contains(labelErr, "newer than this image knows") }
 
 func reasonUnreadable(disks []Disk) Reason {
-	return Reason{CodeUnreadable, "The label of " + wheres(disks) + " cannot be read: " + disks[0].LabelErr + ".",
-		"Power off, push the disk in firmly or try it in another bay, and power on. If that does not help, start from the other disks of its set."}
+	return Reason{
+		CodeUnreadable, "The label of " + wheres(disks) + " cannot be read: " + disks[0].LabelErr + ".",
+		"Power off, push the disk in firmly or try it in another bay, and power on. If that does not help, start from the other disks of its set.",
+	}
 }
 
 func reasonDiverged(disks []Disk) Reason {
@@ -201,8 +211,10 @@ func reasonDiverged(disks []Disk) Reason {
 		s = append(s, fmt.Sprintf("%s last ran on server %s at %s (generation %d)", where(d), orUnknown(d.Label.Server),
 			d.Label.Written.UTC().Format("2006-01-02 15:04 UTC"), d.Label.Generation))
 	}
-	return Reason{CodeDiverged, "These disks of one set ran apart, and each has data that the other lacks: " + strings.Join(s, "; ") + ".",
-		"Choose which one to keep. What was written to the other since they parted will not be in the set; its disk is kept as it is until you have it wiped."}
+	return Reason{
+		CodeDiverged, "These disks of one set ran apart, and each has data that the other lacks: " + strings.Join(s, "; ") + ".",
+		"Choose which one to keep. What was written to the other since they parted will not be in the set; its disk is kept as it is until you have it wiped.",
+	}
 }
 
 func orUnknown(s string) string {
@@ -213,42 +225,66 @@ func orUnknown(s string) string {
 }
 
 func reasonMdDiverged(a, b Disk) Reason {
-	return Reason{CodeDiverged, "The array superblocks of " + where(a) + " and " + where(b) +
-		" each count the other one as lost: both ran alone, and each has data that the other lacks.",
-		"Choose which one to keep. What was written to the other since they parted will not be in the set; its disk is kept as it is until you have it wiped."}
+	return Reason{
+		CodeDiverged, "The array superblocks of " + where(a) + " and " + where(b) +
+			" each count the other one as lost: both ran alone, and each has data that the other lacks.",
+		"Choose which one to keep. What was written to the other since they parted will not be in the set; its disk is kept as it is until you have it wiped.",
+	}
 }
 
 func reasonGivenUp(d Disk) Reason {
-	return Reason{CodeGivenUp, upper(where(d)) + " was set aside: an operator chose to keep another disk of its set.",
-		"Put in the disks that were kept. If they are lost, choose to start with this disk."}
+	return Reason{
+		CodeGivenUp, upper(where(d)) + " was set aside: an operator chose to keep another disk of its set.",
+		"Put in the disks that were kept. If they are lost, choose to start with this disk.",
+	}
 }
 
 func reasonCopies(d []Disk) Reason {
-	return Reason{CodeCopies, upper(wheres(d)) + " carry the same label: one is a copy of the other.",
-		"Power off, take the copy out, and power on."}
+	return Reason{
+		CodeCopies, upper(wheres(d)) + " carry the same label: one is a copy of the other.",
+		"Power off, take the copy out, and power on.",
+	}
 }
 
 func reasonArray(d Disk) Reason {
-	return Reason{CodeArray, "The label of " + where(d) + " and the array on it do not belong together: somebody wrote to it outside ATLAS.",
-		"Power off, take that disk out, and power on; or choose to start without it."}
+	return Reason{
+		CodeArray, "The label of " + where(d) + " and the array on it do not belong together: somebody wrote to it outside ATLAS.",
+		"Power off, take that disk out, and power on; or choose to start without it.",
+	}
+}
+
+// reasonUnfinished tells of disks whose own labels count them out: a rebuild onto them had not finished.
+func reasonUnfinished(disks []Disk) Reason {
+	return Reason{
+		CodeNotEnough, upper(wheres(disks)) + " " + has(len(disks)) + " not been rebuilt to the end and " + does(len(disks)) + " not hold all data of the set.",
+		"Power off, put in the disks that the set last ran on, and power on.",
+	}
+}
+
+func does(n int) string {
+	if n == 1 {
+		return "does"
+	}
+	return "do"
 }
 
 func reasonNotEnough(r resolved) Reason {
 	l := r.label
-	text := fmt.Sprintf("Only %d of %d disks of the %s set %s usable, too few for %s.", len(r.members), len(l.Members), l.Role,
+	var text strings.Builder
+	fmt.Fprintf(&text, "Only %d of %d disks of the %s set %s usable, too few for %s.", len(r.members), len(l.Members), l.Role,
 		is(len(r.members)), strings.ToUpper(string(l.Level)))
 	if len(r.absent) > 0 {
-		text += " Not here: " + nameds(l, r.absent) + "."
+		text.WriteString(" Not here: " + nameds(l, r.absent) + ".")
 	}
 	for _, m := range r.members {
 		if m.Recovering {
-			text += " " + upper(where(m)) + " was still being rebuilt and does not hold all data."
+			text.WriteString(" " + upper(where(m)) + " was still being rebuilt and does not hold all data.")
 		}
 	}
 	for _, b := range r.behind {
-		text += " " + upper(where(b.disk)) + " cannot be used: " + b.why + "."
+		text.WriteString(" " + upper(where(b.disk)) + " cannot be used: " + b.why + ".")
 	}
-	return Reason{CodeNotEnough, text, "Power off, put the missing disks of the set into the bays, and power on."}
+	return Reason{CodeNotEnough, text.String(), "Power off, put the missing disks of the set into the bays, and power on."}
 }
 
 // reasonAbsent tells of each absent member what is known of it.
@@ -260,20 +296,25 @@ func reasonAbsent(v View, s sorted, l Label, r resolved) []Reason {
 			continue
 		}
 		if d, ok := looksLike(s.bad, l, i); ok {
-			why = append(why, Reason{CodeUnreadable, upper(where(d)) + " seems to belong to this set, but its label cannot be read: " + d.LabelErr + ".",
-				"Power off, push it in firmly, and power on. If it stays so, choose to start without it."})
+			why = append(why, Reason{
+				CodeUnreadable, upper(where(d)) + " seems to belong to this set, but its label cannot be read: " + d.LabelErr + ".",
+				"Power off, push it in firmly, and power on. If it stays so, choose to start without it.",
+			})
 			continue
 		}
-		text := upper(named(l, i)) + " of the " + string(l.Role) + " set is not in this server, and nothing records that it left."
+		var text strings.Builder
+		text.WriteString(upper(named(l, i)) + " of the " + string(l.Role) + " set is not in this server, and nothing records that it left.")
 		for _, m := range r.members {
 			for _, slot := range m.Missing {
 				if slot == i {
-					text += " " + upper(where(m)) + " ran on without it, so it is the newer one, if nobody has started the other since."
+					text.WriteString(" " + upper(where(m)) + " ran on without it, so it is the newer one, if nobody has started the other since.")
 				}
 			}
 		}
-		why = append(why, Reason{CodeAbsent, text,
-			"Power off, put the missing disk into its bay, and power on. If it is lost, choose to start without it, and never put it into a server again unwiped."})
+		why = append(why, Reason{
+			CodeAbsent, text.String(),
+			"Power off, put the missing disk into its bay, and power on. If it is lost, choose to start without it, and never put it into a server again unwiped.",
+		})
 	}
 	return why
 }
@@ -301,28 +342,38 @@ func looksLike(disks []Disk, l Label, i int) (Disk, bool) {
 }
 
 func reasonHalf(l Label, i int, server string) Reason {
-	return Reason{CodeHalf, upper(named(l, i)) + " of this set is in server " + server + ": the set is split between two servers.",
-		"Power off both servers, put all disks of the set into one of them, and power on."}
+	return Reason{
+		CodeHalf, upper(named(l, i)) + " of this set is in server " + server + ": the set is split between two servers.",
+		"Power off both servers, put all disks of the set into one of them, and power on.",
+	}
 }
 
 func reasonNewerElsewhere(server string) Reason {
-	return Reason{CodeNewerElsewhere, "Server " + server + " holds a disk of this set that ran without the disks here and may have newer data.",
-		"Power off both servers, put the disks of the set into one of them, and power on; it then tells which is which."}
+	return Reason{
+		CodeNewerElsewhere, "Server " + server + " holds a disk of this set that ran without the disks here and may have newer data.",
+		"Power off both servers, put the disks of the set into one of them, and power on; it then tells which is which.",
+	}
 }
 
 func reasonSetElsewhere(server string) Reason {
-	return Reason{CodeSetElsewhere, "Server " + server + " is running this very set with its other disk.",
-		"Power off this server, and put its disk into the bay of server " + server + "."}
+	return Reason{
+		CodeSetElsewhere, "Server " + server + " is running this very set with its other disk.",
+		"Power off this server, and put its disk into the bay of server " + server + ".",
+	}
 }
 
 func reasonPrimaryElsewhere(server string) Reason {
-	return Reason{CodePrimaryElsewhere, "Server " + server + " is already serving the office as the primary.",
-		"If this server is to take over, power off server " + server + " first, then power this one off and on."}
+	return Reason{
+		CodePrimaryElsewhere, "Server " + server + " is already serving the office as the primary.",
+		"If this server is to take over, power off server " + server + " first, then power this one off and on.",
+	}
 }
 
 func reasonTwoPrimaries(server string) Reason {
-	return Reason{CodeTwoPrimaries, "Server " + server + " holds another primary set of this site.",
-		"Take the set that is not to be used out of its server, and power on again; or choose to start this one."}
+	return Reason{
+		CodeTwoPrimaries, "Server " + server + " holds another primary set of this site.",
+		"Take the set that is not to be used out of its server, and power on again; or choose to start this one.",
+	}
 }
 
 func reasonRemembered(v View, server string) Reason {
@@ -330,13 +381,17 @@ func reasonRemembered(v View, server string) Reason {
 	if server == v.Server {
 		who = "This server remembers"
 	}
-	return Reason{CodeRemembered, who + " that this set went on with another disk after the disks here were last used: the data here is old.",
-		"Put in the disk that was used last. If it is lost, choose to start with what is here."}
+	return Reason{
+		CodeRemembered, who + " that this set went on with another disk after the disks here were last used: the data here is old.",
+		"Put in the disk that was used last. If it is lost, choose to start with what is here.",
+	}
 }
 
 func reasonSilent(server string) Reason {
-	return Reason{CodeSilent, "Server " + server + " does not answer, so it cannot say whether it holds the missing disk.",
-		"Power server " + server + " on and check its network cable."}
+	return Reason{
+		CodeSilent, "Server " + server + " does not answer, so it cannot say whether it holds the missing disk.",
+		"Power server " + server + " on and check its network cable.",
+	}
 }
 
 func reasonBooting(server string) Reason {
@@ -344,8 +399,10 @@ func reasonBooting(server string) Reason {
 }
 
 func reasonPeerUnreadable(p Attestation) Reason {
-	return Reason{CodeSilent, "Server " + p.Server + " has a disk whose label it cannot read (serial " + list(p.Unreadable) + "): it may be the missing one.",
-		"Look whether that is the missing disk."}
+	return Reason{
+		CodeSilent, "Server " + p.Server + " has a disk whose label it cannot read (serial " + list(p.Unreadable) + "): it may be the missing one.",
+		"Look whether that is the missing disk.",
+	}
 }
 
 func reasonOrderSet(v View, s sorted) Reason {
@@ -357,13 +414,17 @@ func reasonOrderSet(v View, s sorted) Reason {
 }
 
 func reasonOrderMembers(t diskSet, missing []string) Reason {
-	return Reason{CodeOrder, "The order names disks that are not here (" + list(missing) + "). Of that set are here: " + wheres(t.disks) + ".",
-		"Choose again from the disks that are here."}
+	return Reason{
+		CodeOrder, "The order names disks that are not here (" + list(missing) + "). Of that set are here: " + wheres(t.disks) + ".",
+		"Choose again from the disks that are here.",
+	}
 }
 
 func reasonOrderMix(d Disk) Reason {
-	return Reason{CodeOrder, "The order cannot be followed: " + where(d) + " does not hold the same data as the others that were chosen.",
-		"Choose the disks of one side only. The other side can be wiped and rebuilt from them afterwards."}
+	return Reason{
+		CodeOrder, "The order cannot be followed: " + where(d) + " does not hold the same data as the others that were chosen.",
+		"Choose the disks of one side only. The other side can be wiped and rebuilt from them afterwards.",
+	}
 }
 
 func reasonUnknown() Reason {

@@ -32,6 +32,10 @@ func resolve(disks []Disk) resolved {
 		return r
 	}
 	tip, ok := newest(disks)
+	if !ok && !slices.ContainsFunc(disks, func(d Disk) bool { return d.Label.Members[d.Label.Self].Ejected == 0 }) {
+		r.why = []Reason{reasonUnfinished(disks)}
+		return r
+	}
 	if !ok {
 		r.why = []Reason{reasonDiverged(disks)}
 		return r

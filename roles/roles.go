@@ -123,8 +123,9 @@ type Policy struct {
 	StartAttested bool `json:"start_attested"`
 }
 
-// Order is an operator's explicit decision, given at the console or the page for one boot: start Set with the disks Members and
-// record every other member as ejected.
+// Order is an operator's explicit decision, given at the console or the page for one boot: start Set with the disks Members (ids of
+// memberships, Label.ID, or serials) and record every other member as ejected. It does not overrule a peer that runs the set or is
+// primary, or that holds newer data of the set.
 type Order struct {
 	Set     string   `json:"set"`
 	Members []string `json:"members"`

@@ -85,7 +85,7 @@ func (v Level) Enough(present []bool) bool {
 	case RAID5:
 		return have >= n-1 && have >= 1
 	case RAID10:
-		for i := 0; i < n; i++ {
+		for i := range n {
 			// With an odd number of members the copies go round: each slot shares data with both neighbours.
 			if n%2 == 0 && i%2 == 1 {
 				continue

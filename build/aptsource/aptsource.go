@@ -153,11 +153,11 @@ func ParseDeb822(text string) []Source {
 		if strings.EqualFold(stanza["enabled"], "no") || !slices.Contains(strings.Fields(stanza["types"]), "deb") {
 			return
 		}
-		for _, uri := range strings.Fields(stanza["uris"]) {
+		for uri := range strings.FieldsSeq(stanza["uris"]) {
 			if !usable(uri) {
 				continue
 			}
-			for _, suite := range strings.Fields(stanza["suites"]) {
+			for suite := range strings.FieldsSeq(stanza["suites"]) {
 				out = append(out, Source{URI: trim(uri), Suite: suite, Components: strings.Fields(stanza["components"])})
 			}
 		}

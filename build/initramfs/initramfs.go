@@ -145,8 +145,8 @@ func archive(root, kver string) (*cpio.Archive, error) {
 			made[d] = true
 			up = append(up, d)
 		}
-		for i := len(up) - 1; i >= 0; i-- {
-			r = append(r, cpio.Directory(up[i], 0o755))
+		for _, d := range slices.Backward(up) {
+			r = append(r, cpio.Directory(d, 0o755))
 		}
 		r = append(r, cpio.StaticFile(full, string(files[n]), 0o644))
 	}
@@ -191,8 +191,7 @@ func modules(root, kver string) (map[string][]byte, error) {
 	have := map[string]bool{}
 	for _, n := range slices.Sorted(maps.Keys(want)) {
 		list, err := index.Resolve(n)
-		var missing *modalias.NotFoundError
-		if errors.As(err, &missing) {
+		if _, ok := errors.AsType[*modalias.NotFoundError](err); ok {
 			continue // named here for another kernel
 		}
 		if err != nil {

@@ -83,7 +83,7 @@ func (v *verbs) console() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer con.Close()
+			defer func() { _ = con.Close() }()
 			return attach(con, os.Stdin, v.out)
 		},
 	}

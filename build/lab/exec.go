@@ -74,8 +74,7 @@ func finish(ctx context.Context, cmd *exec.Cmd, start func() error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", cmd.Args[0], context.Cause(ctx))
 	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return &ExitError{Command: cmd.Args[0], Code: exit.ExitCode()}
 	}
 	return err
@@ -95,14 +94,14 @@ func (l *Lab) ssh(ctx context.Context, server string, st Streams, args []string)
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
 	defer stop()
 	session, err := client.NewSession()
 	if err != nil {
 		return fmt.Errorf("ssh to %s: %w", server, err)
 	}
-	defer session.Close()
+	defer func() { _ = session.Close() }()
 	session.Stdout, session.Stderr = st.Out, st.Err
 	f, isFile := st.In.(*os.File)
 	switch {
@@ -127,8 +126,7 @@ func (l *Lab) ssh(ctx context.Context, server string, st Streams, args []string)
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s on %s: %w", args[0], server, context.Cause(ctx))
 	}
-	var exit *ssh.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*ssh.ExitError](err); ok {
 		return &ExitError{Command: args[0], Code: exit.ExitStatus()}
 	}
 	if err != nil {
@@ -159,7 +157,7 @@ func (l *Lab) dialSSH(ctx context.Context, s folder.Server) (*ssh.Client, error)
 		HostKeyCallback: ssh.InsecureIgnoreHostKey(),
 	})
 	if err != nil {
-		conn.Close()
+		_ = conn.Close()
 		return nil, fmt.Errorf("ssh to %s: %w", s.Name, err)
 	}
 	return ssh.NewClient(c, chans, reqs), nil

@@ -148,17 +148,17 @@ func (l *Lab) serveForward(ctx context.Context, ln net.Listener, to string) {
 			return
 		}
 		go func() {
-			defer c.Close()
+			defer func() { _ = c.Close() }()
 			dial, cancel := context.WithTimeout(ctx, 10*time.Second)
 			defer cancel()
 			far, err := l.Office.Dial(dial, "tcp", to)
 			if err != nil {
 				return // the caller sees the connection end, as with a server that is off
 			}
-			defer far.Close()
+			defer func() { _ = far.Close() }()
 			go func() {
 				_, _ = io.Copy(far, c) // ends with either side
-				far.Close()
+				_ = far.Close()
 			}()
 			_, _ = io.Copy(c, far)
 		}()

@@ -50,8 +50,13 @@ func run(l *Lab, args ...string) (string, error) {
 func TestVerbs(t *testing.T) {
 	l := made(t)
 	for _, args := range [][]string{
-		{"bay", "pull", "left", "2"}, {"bay", "insert", "right", "3", "LAB-L2"}, {"bay", "insert", "right", "1"}, {"swap", "left", "right"},
-		{"bay", "insert", "right", "4", "new"}, {"power", "off", "left"}, {"wait", "left", "off"},
+		{"bay", "pull", "left", "2"},
+		{"bay", "insert", "right", "3", "LAB-L2"},
+		{"bay", "insert", "right", "1"},
+		{"swap", "left", "right"},
+		{"bay", "insert", "right", "4", "new"},
+		{"power", "off", "left"},
+		{"wait", "left", "off"},
 	} {
 		if out, err := run(l, args...); err != nil {
 			t.Fatalf("lab %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -216,7 +221,7 @@ func TestAttachPipe(t *testing.T) {
 	if time.Since(started) > 5*time.Second {
 		t.Error("the detach key does not detach")
 	}
-	here.Close()
+	_ = here.Close()
 }
 
 func TestWantedPorts(t *testing.T) {

@@ -83,9 +83,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("name: x\nversion: 1.0.0\nrelease: \"13\"\npackages: [a1]\ncompression: 3\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		p, err := Parse("p.yaml", in)
-		var e *settings.Error
 		if err != nil {
-			if !errors.As(err, &e) {
+			if _, ok := errors.AsType[*settings.Error](err); !ok {
 				t.Errorf("error %v is not an *settings.Error", err)
 			}
 			return

@@ -13,6 +13,7 @@ import (
 
 	"sayasystems.com/atlas/build/cache"
 	"sayasystems.com/atlas/build/product"
+	"sayasystems.com/atlas/build/toolsroot"
 )
 
 // Run makes o twice. The second build has its own work directory below the cache, which is removed afterwards; it keeps only the tools
@@ -43,7 +44,21 @@ func Run(ctx context.Context, o product.Options) (err error) {
 		return err
 	}
 	for _, n := range first.Files {
-		if err := Compare(filepath.Join(filepath.Dir(first.Image), n), filepath.Join(second.Out, n)); err != nil {
+		a, b := filepath.Join(filepath.Dir(first.Image), n), filepath.Join(second.Out, n)
+		err := Compare(a, b)
+		var diff *DifferentError
+		if errors.As(err, &diff) && a == first.Image {
+			tools, terr := toolsroot.Ensure(ctx, nil)
+			if terr != nil {
+				return errors.Join(err, terr)
+			}
+			what, xerr := explain(ctx, tools, work, a, b)
+			if what == "" {
+				what = "the roots are the same; the difference is in the boot partition"
+			}
+			return errors.Join(fmt.Errorf("%w\nin the root, %s", err, what), xerr)
+		}
+		if err != nil {
 			return err
 		}
 		fmt.Fprintln(o.Stdout, "same bytes:", n)

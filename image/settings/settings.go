@@ -5,7 +5,6 @@ package settings
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -184,15 +183,15 @@ func (f *File) unknown(prefix string, n *yaml.Node, t reflect.Type) error {
 func fieldsOf(t reflect.Type) (map[string]reflect.Type, []string) {
 	m := map[string]reflect.Type{}
 	var names []string
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
+	for field := range t.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
 		if name == "-" {
 			continue
 		}
 		if name == "" {
-			name = strings.ToLower(t.Field(i).Name)
+			name = strings.ToLower(field.Name)
 		}
-		m[strings.ToLower(name)] = t.Field(i).Type
+		m[strings.ToLower(name)] = field.Type
 		names = append(names, name)
 	}
 	sort.Strings(names)
@@ -202,15 +201,16 @@ func fieldsOf(t reflect.Type) (map[string]reflect.Type, []string) {
 var quotedKey = regexp.MustCompile(`'([^']+)'`)
 
 func (f *File) decodeError(err error) error {
-	var me interface{ WrappedErrors() []error }
+	// mapstructure joins one error a line, each beginning with the key in quotes; one at a time is enough for a person.
 	msg := err.Error()
-	if errors.As(err, &me) && len(me.WrappedErrors()) > 0 {
-		msg = me.WrappedErrors()[0].Error()
-	}
-	msg = strings.TrimSpace(strings.TrimPrefix(msg, "* "))
-	if m := quotedKey.FindStringSubmatch(msg); m != nil {
-		if line, ok := f.lines[strings.ToLower(m[1])]; ok {
-			return &Error{File: f.Name, Line: line, Key: m[1], Msg: strings.TrimSpace(strings.Replace(msg, m[0], "", 1))}
+	for line := range strings.Lines(msg) {
+		line = strings.TrimSpace(line)
+		m := quotedKey.FindStringSubmatch(line)
+		if m == nil {
+			continue
+		}
+		if at, ok := f.lines[strings.ToLower(m[1])]; ok {
+			return &Error{File: f.Name, Line: at, Key: m[1], Msg: strings.TrimSpace(strings.Replace(line, m[0], "", 1))}
 		}
 	}
 	return &Error{File: f.Name, Msg: msg}

@@ -45,7 +45,7 @@ func TestParseRefuses(t *testing.T) {
 	for _, tc := range []struct{ name, in, want string }{
 		{"unknown", "name: a\nnames: b\n", "x.yaml:2: names: is not a known key; known here: disks, env, name, net"},
 		{"unknown nested", "disks:\n  - serial: a\n  - size: 3\n", "x.yaml:3: disks[1].size: is not a known key; known here: erase, serial"},
-		{"type", "name: a\ndisks:\n  - serial: a\n    erase: maybe\n", "x.yaml:4: disks[0].erase:"},
+		{"type", "name: a\ndisks:\n  - serial: a\n    erase: maybe\n", "x.yaml:4: disks[0].erase: expected type 'bool'"},
 		{"twice", "name: a\nname: b\n", "x.yaml:2: "},
 		{"broken", "name: [a\n", "x.yaml:"},
 		{"empty", "", "x.yaml: is empty"},

@@ -17,7 +17,7 @@ type Server struct {
 
 // Management is a server's own network configuration.
 type Management struct {
-	Interface string   `yaml:"interface,omitempty" json:"interface,omitempty"` // "" = the first Ethernet with a link
+	Interface string   `yaml:"interface,omitempty" json:"interface,omitempty"` // name or MAC address; "" = the first Ethernet with a link
 	Address   string   `yaml:"address" json:"address"`                         // CIDR "10.7.0.11/24", or "dhcp"
 	Gateway   string   `yaml:"gateway,omitempty" json:"gateway,omitempty"`
 	DNS       []string `yaml:"dns,omitempty" json:"dns,omitempty"`

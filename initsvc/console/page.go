@@ -21,6 +21,13 @@ type View struct {
 	SiteName string
 	Summary  *initapi.Summary // of sentry; nil while there is none
 	Now      time.Time
+	Choices  []Choice // what an operator may decide while the server holds
+}
+
+// Choice is a decision that is an operator's alone.
+type Choice struct {
+	Text string
+	Do   func() error
 }
 
 // Page renders v in lines of at most width columns and about height lines; findings are cut first.
@@ -47,7 +54,11 @@ func Page(v View, width, height int) []string {
 		p.findings(v, height-len(p.lines)-3)
 	}
 	p.add("")
-	p.add("Keys:  l log    s shell    r restart    o switch off")
+	keys := "Keys:  l log    s shell    r restart    o switch off"
+	if len(v.Choices) > 0 {
+		keys += "    d decide"
+	}
+	p.add(keys)
 	return p.lines
 }
 
@@ -148,7 +159,7 @@ func (p *page) serving(v View) {
 	case roles.Primary:
 		p.add("This server serves the office.")
 	case roles.Secondary:
-		p.add("This server is the twin: the same services, behind the fence, ready to take over.")
+		p.add("This server is the twin: the same services behind the fence, for Sentry only.")
 	}
 }
 
@@ -174,7 +185,8 @@ func (p *page) addresses(v View) {
 		p.add(s)
 	}
 	if v.Summary != nil && v.Summary.JoinCode != "" {
-		p.add("Join code    " + v.Summary.JoinCode + "   (type it when installing the next server)")
+		p.add("Join code    " + v.Summary.JoinCode)
+		p.add("             to be typed when the next server is installed")
 	}
 }
 

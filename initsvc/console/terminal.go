@@ -28,9 +28,11 @@ type terminal struct {
 	essence string // what of it matters
 	drawn   time.Time
 	mode    mode
-	typed,
-	action string
-	told string // message below the prompt
+	typed   string
+	action  string                          // what confirm is about
+	choices []Choice                        // what choose is about
+	then    func(ctx context.Context) error // what the password is for
+	told    string                          // message below the prompt
 }
 
 // mode is what a key means.
@@ -40,6 +42,7 @@ const (
 	status mode = iota
 	showLog
 	confirm
+	choose
 	password
 )
 
@@ -189,6 +192,8 @@ func (t *terminal) draw() {
 	case confirm:
 		verb := map[string]string{"off": "Switch this server off", "reboot": "Restart this server"}[t.action]
 		lines = append(Page(v, width, height-3), "", verb+"? Clients lose their connections. Press y for yes, any other key for no.")
+	case choose:
+		lines = t.chooseLines(width)
 	case password:
 		lines = append(Page(v, width, height-4), "", t.told, "Administrator's password (Escape goes back): "+strings.Repeat("*", len(t.typed)))
 	default:
@@ -222,6 +227,21 @@ func (t *terminal) draw() {
 	t.write("\n" + text + "\n")
 }
 
+// chooseLines explains what an operator may decide.
+func (t *terminal) chooseLines(width int) []string {
+	p := page{width: width}
+	p.add("This server holds because it cannot know what you may know. Choose only what you are sure of:")
+	p.add("")
+	for i, c := range t.choices {
+		p.wrapped(fmt.Sprintf(" %d  ", i+1), "    ", c.Text)
+		p.add("")
+	}
+	p.wrapped("", "", "Disks that are left out must never be put into any server again before they have been wiped. If another server may run with one of them now, switch that one off first.")
+	p.add("")
+	p.add("Type a number (the password is asked next), any other key goes back.")
+	return p.lines
+}
+
 // serialPause is the least time between two pages on a serial line.
 const serialPause = 5 * time.Second
 
@@ -251,6 +271,12 @@ func (t *terminal) logLines(width, height int) []string {
 
 // key does what a key asks for.
 func (t *terminal) key(ctx context.Context, k byte) {
+	was := t.mode
+	defer func() {
+		if t.mode != was {
+			t.last = "" // another page, even if it is the one from before
+		}
+	}()
 	switch t.mode {
 	case showLog:
 		t.mode = status
@@ -260,6 +286,17 @@ func (t *terminal) key(ctx context.Context, k byte) {
 			t.o.Power(t.action, "asked for at the console")
 		}
 		t.mode = status
+	case choose:
+		t.mode = status
+		if n := int(k) - '1'; n >= 0 && n < len(t.choices) {
+			t.ask(func(context.Context) error {
+				if err := t.choices[n].Do(); err != nil {
+					return err
+				}
+				t.told = "As you wish."
+				return nil
+			})
+		}
 	case password:
 		t.passwordKey(ctx, k)
 	default:
@@ -268,7 +305,11 @@ func (t *terminal) key(ctx context.Context, k byte) {
 		case 'l', 'L':
 			t.mode = showLog
 		case 's', 'S':
-			t.mode, t.typed, t.told = password, "", ""
+			t.ask(t.runShell)
+		case 'd', 'D':
+			if t.choices = t.o.View().Choices; len(t.choices) > 0 {
+				t.mode = choose
+			}
 		case 'r', 'R':
 			t.mode, t.action = confirm, "reboot"
 		case 'o', 'O':
@@ -299,19 +340,30 @@ func (t *terminal) passwordKey(ctx context.Context, k byte) {
 			return
 		}
 		t.mode, t.told = status, ""
-		t.cooked()
-		if t.screen {
-			t.write("\x1b[H\x1b[2J")
-		}
-		t.write("\nShell as root. Leave it with exit.\n")
-		_ = unix.SetNonblock(t.fd, false)
-		if err := t.shell(ctx); err != nil {
+		if err := t.then(ctx); err != nil {
 			t.told = err.Error()
 		}
-		_ = unix.SetNonblock(t.fd, true)
-		t.raw()
-		t.last = ""
 	case k >= ' ' && len(t.typed) < 200:
 		t.typed += string([]byte{k})
 	}
+}
+
+// ask asks for the password before it does then.
+func (t *terminal) ask(then func(ctx context.Context) error) {
+	t.mode, t.typed, t.told, t.then = password, "", "", then
+}
+
+// runShell gives the terminal to a shell.
+func (t *terminal) runShell(ctx context.Context) error {
+	t.cooked()
+	if t.screen {
+		t.write("\x1b[H\x1b[2J")
+	}
+	t.write("\nShell as root. Leave it with exit.\n")
+	_ = unix.SetNonblock(t.fd, false)
+	err := t.shell(ctx)
+	_ = unix.SetNonblock(t.fd, true)
+	t.raw()
+	t.last = ""
+	return err
 }

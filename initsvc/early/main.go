@@ -55,13 +55,17 @@ func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
 // protected turns a panic of ours into a failure: process 1 must not die.
-func (b *boot) protected(ctx context.Context) (err error) {
+func (b *boot) protected(ctx context.Context) error {
+	return b.protectedRun(func() error { return b.run(ctx) })
+}
+
+func (b *boot) protectedRun(run func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = &failure{fmt.Errorf("a mistake in ATLAS's start-up code: %v\n%s", r, debug.Stack()), "Write down or photograph this page for the vendor."}
 		}
 	}()
-	return b.run(ctx)
+	return run()
 }
 
 func (b *boot) run(ctx context.Context) error {
@@ -119,8 +123,7 @@ func (b *boot) step(name string, f func() error) error {
 	err := f()
 	b.handover.Steps = append(b.handover.Steps, handover.Step{Name: name, Duration: time.Since(start)})
 	if err != nil {
-		var f *failure
-		if errors.As(err, &f) {
+		if _, ok := errors.AsType[*failure](err); ok {
 			return err
 		}
 		return fmt.Errorf("%s: %w", name, err)
@@ -138,7 +141,7 @@ func (b *boot) modules(ctx context.Context) error {
 	if err != nil {
 		return &failure{err, "The kernel and its drivers do not belong together. Boot the other slot or install again."}
 	}
-	b.plug = &modalias.Plug{Index: index, Loader: modalias.Kernel{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	b.plug = &modalias.Plug{Index: index, Loader: modalias.Kernel{}, Log: slog.New(slog.DiscardHandler)}
 	if _, err := b.plug.Load(ctx, Preload()...); err != nil {
 		return err
 	}

@@ -54,8 +54,7 @@ func (b *boot) rescue(err error) {
 
 func (b *boot) page(err error) {
 	advice := "Restart the server. If this page comes again, install the image anew: the disk set keeps its data."
-	var f *failure
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*failure](err); ok {
 		advice = f.advice
 	}
 	seen := make([]string, 0, len(b.handover.Steps))
@@ -141,7 +140,7 @@ func (c *consoles) reopen() {
 		return
 	}
 	var files []*os.File
-	for _, n := range strings.Fields(string(data)) {
+	for n := range strings.FieldsSeq(string(data)) {
 		if f, err := os.OpenFile("/dev/"+n, os.O_RDWR|unix.O_NOCTTY, 0); err == nil {
 			files = append(files, f)
 		}

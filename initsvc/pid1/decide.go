@@ -93,10 +93,7 @@ func (s *Server) askPeers(ctx context.Context) (string, error) {
 
 func (s *Server) decide(context.Context) (string, error) {
 	s.mu.Lock()
-	v := roles.View{
-		Site: s.st.peers.Site, Server: s.st.server.Name, Disks: s.st.disks, Peers: s.st.attest, Order: s.st.order, Seen: s.st.seen,
-		Policy: roles.Policy{StartAttested: true},
-	}
+	v := s.view()
 	s.mu.Unlock()
 	d := roles.Decide(v)
 	if d.Action == roles.Start && d.Label == nil {

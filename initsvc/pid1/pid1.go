@@ -94,6 +94,7 @@ type Options struct {
 	Ring     *logfile.Ring // init's own log, for the console
 	Release  string        // of Debian
 	Started  time.Time
+	Firmware time.Duration // firmware and boot loader, 0 if not told
 	// Quick shortens the pauses between looks while holding; for the namespace lab, whose disks tell of no change.
 	Quick bool
 }

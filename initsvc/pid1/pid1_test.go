@@ -496,3 +496,26 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestChoices(t *testing.T) {
+	m := newMachine(t)
+	m.atts = []roles.Attestation{{Server: "right"}}
+	// The two halves ran apart: each has recorded that the other left.
+	a, b := label(roles.Primary, 0).Eject(1, "gone"), label(roles.Primary, 1).Eject(0, "gone")
+	m.disks = []roles.Disk{disk(1, &a), disk(2, &b), disk(3, nil)}
+	s := m.server(handover.Namespace)
+	stop := m.run(s)
+	defer stop()
+	m.wait(s, "holding", holding)
+	got := s.Choices()
+	if len(got) != 2 || !strings.Contains(got[0].Text, "bay 1 (A)") || !strings.Contains(got[1].Text, "bay 2 (B)") {
+		t.Fatalf("choices %+v", got)
+	}
+	if err := s.Choose(got[1]); err != nil {
+		t.Fatal(err)
+	}
+	m.wait(s, "serving", serving)
+	if got := s.Choices(); len(got) != 0 {
+		t.Errorf("choices while serving: %+v", got)
+	}
+}

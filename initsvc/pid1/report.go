@@ -24,7 +24,7 @@ func (s *Server) Boot(context.Context) initapi.BootReport {
 	defer s.mu.Unlock()
 	r := initapi.BootReport{
 		Server: s.st.server.Name, Version: s.o.Handover.Version, Slot: s.o.Handover.Slot, Started: s.o.Started,
-		Kernel: s.o.Handover.KernelTime, Phases: reports, Outcome: s.st.outcome, Total: s.st.total,
+		Firmware: s.o.Firmware, Kernel: s.o.Handover.KernelTime, Phases: reports, Outcome: s.st.outcome, Total: s.st.total,
 	}
 	if !s.st.booted {
 		r.Total = s.sinceKernel()

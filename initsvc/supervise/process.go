@@ -96,6 +96,7 @@ func (p *process) runOnce(ctx context.Context) error {
 			return err
 		}
 		defer notify.close()
+		p.svc.sup.opts.Guard.Go("notify socket of "+p.def.Name, notify.read)
 		env = append(slices.Clone(env), "NOTIFY_SOCKET="+notify.path)
 	}
 	l, err := p.svc.launch(launchSpec{name: p.def.Name, args: p.def.Command, user: p.def.User, env: env, group: group, ring: p.ring})

@@ -18,8 +18,9 @@ const poll = 100 * time.Millisecond
 
 // notifySocket listens for sd_notify(3) messages of one process.
 type notifySocket struct {
-	conn *net.UnixConn
-	path string
+	conn  *net.UnixConn
+	path  string
+	ready chan struct{} // closed at the first READY=1
 }
 
 func listenNotify(dir, name string) (*notifySocket, error) {
@@ -37,7 +38,7 @@ func listenNotify(dir, name string) (*notifySocket, error) {
 		conn.Close()
 		return nil, fmt.Errorf("notify socket: %w", err)
 	}
-	return &notifySocket{conn: conn, path: path}, nil
+	return &notifySocket{conn: conn, path: path, ready: make(chan struct{})}, nil
 }
 
 func (n *notifySocket) close() {
@@ -45,17 +46,20 @@ func (n *notifySocket) close() {
 	_ = os.Remove(n.path)
 }
 
-// wait returns at the first READY=1, or with an error when the socket is closed.
-func (n *notifySocket) wait() error {
+// read takes messages until the socket is closed. It goes on after the first READY=1: a daemon that tells its state while it
+// stops, as mariadbd does, would else wait for ever for room in the socket's queue.
+func (n *notifySocket) read() {
 	buf := make([]byte, 4096)
+	told := false
 	for {
 		k, _, err := n.conn.ReadFromUnix(buf)
 		if err != nil {
-			return fmt.Errorf("notify socket: %w", err)
+			return
 		}
 		for line := range strings.SplitSeq(string(buf[:k]), "\n") {
-			if line == "READY=1" {
-				return nil
+			if line == "READY=1" && !told {
+				told = true
+				close(n.ready)
 			}
 		}
 	}
@@ -65,11 +69,9 @@ func (n *notifySocket) wait() error {
 func waitReady(ctx context.Context, r pack.Ready, address string, n *notifySocket, ask func(context.Context) error) error {
 	switch {
 	case r.Notify:
-		done := make(chan error, 1)
-		go func() { done <- n.wait() }() //nolint:gocritic // ends with the socket; calls nothing that panics
 		select {
-		case err := <-done:
-			return err
+		case <-n.ready:
+			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -98,14 +100,18 @@ func dial(network, address string) func(context.Context) error {
 
 // until calls f until it succeeds or ctx ends; then its last error is told.
 func until(ctx context.Context, f func(context.Context) error) error {
+	var last error
 	for {
 		err := f(ctx)
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() == nil || last == nil {
+			last = err // a try that was cut short tells nothing
+		}
 		select {
 		case <-ctx.Done():
-			return err
+			return last
 		case <-time.After(poll):
 		}
 	}

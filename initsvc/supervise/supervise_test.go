@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -43,6 +44,21 @@ func daemon(kind string) int {
 		_, _ = c.Write([]byte("STATUS=loading\n"))
 		time.Sleep(50 * time.Millisecond)
 		_, _ = c.Write([]byte("READY=1\nSTATUS=up"))
+	case "talker": // tells more than a socket's queue holds, before and after it is asked to stop
+		c, err := net.Dial("unixgram", os.Getenv("NOTIFY_SOCKET"))
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		stop := make(chan os.Signal, 1)
+		signal.Notify(stop, unix.SIGTERM)
+		_, _ = c.Write([]byte("READY=1"))
+		<-stop
+		for i := range 2000 {
+			_, _ = fmt.Fprintf(c, "STATUS=stopping %d", i)
+		}
+		fmt.Println("all told")
+		return 0
 	case "tcp":
 		if _, err := net.Listen("tcp", os.Getenv("ADDRESS")); err != nil {
 			fmt.Println(err)
@@ -204,6 +220,25 @@ func TestReadiness(t *testing.T) {
 				t.Errorf("after Stop: %+v", s)
 			}
 		})
+	}
+}
+
+func TestTalkingToTheEnd(t *testing.T) {
+	b := newBench(t)
+	p := helper("d", "talker")
+	p.Ready = pack.Ready{Notify: true}
+	b.add(pack.Pack{Name: "a", Processes: []pack.Process{p}})
+	b.start("a")
+	if err := b.ready(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := b.Stop(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	if data, _ := os.ReadFile(filepath.Join(b.dir, "log", "a.log")); !strings.Contains(string(data), "all told") {
+		t.Errorf("the daemon did not come to its end: %s", data)
 	}
 }
 

@@ -86,6 +86,7 @@ type siteState struct {
 		Name  string `json:"name"`
 		State struct {
 			Set      *setState `json:"set"`
+			SlotGood bool      `json:"slot_good"`
 			Reasons  []roles.Reason
 			Findings []struct {
 				ID, What, Where, Next string

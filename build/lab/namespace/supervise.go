@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -213,8 +214,8 @@ func (s *Server) removeCGroup() {
 			}
 			return nil
 		})
-		for i := len(dirs) - 1; i >= 0; i-- {
-			_ = unix.Rmdir(dirs[i]) // busy while the last processes go; tried again
+		for _, dir := range slices.Backward(dirs) {
+			_ = unix.Rmdir(dir) // busy while the last processes go; tried again
 		}
 		if _, err := os.Stat(top); err != nil {
 			break
@@ -288,7 +289,7 @@ func (c *console) say(b []byte) {
 	for g := range c.guests {
 		_ = g.SetWriteDeadline(time.Now().Add(time.Second))
 		if _, err := g.Write(b); err != nil {
-			g.Close()
+			_ = g.Close()
 			delete(c.guests, g)
 		}
 	}
@@ -310,14 +311,14 @@ func (c *console) accept() {
 			c.mu.Lock()
 			delete(c.guests, g)
 			c.mu.Unlock()
-			g.Close()
+			_ = g.Close()
 		}()
 	}
 }
 
 func (c *console) close() {
 	time.Sleep(50 * time.Millisecond) // the last words are on their way through the terminal
-	c.listener.Close()
+	_ = c.listener.Close()
 	c.master.Close()
 	c.slave.Close()
 	c.log.Close()

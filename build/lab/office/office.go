@@ -102,7 +102,7 @@ func (o Office) Up() error {
 	if err != nil {
 		return fmt.Errorf("open the client's network: %w", err)
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	if err := o.veth(h, "client", "eth0", "", netlink.NsFd(int(client))); err != nil {
 		return err
 	}
@@ -278,10 +278,10 @@ func handle(path string) (*netlink.Handle, func(), error) {
 	}
 	h, err := netlink.NewHandleAt(ns)
 	if err != nil {
-		ns.Close()
+		_ = ns.Close()
 		return nil, nil, fmt.Errorf("open network namespace %s: %w", path, err)
 	}
-	return h, func() { h.Close(); ns.Close() }, nil
+	return h, func() { h.Close(); _ = ns.Close() }, nil
 }
 
 // named makes a network namespace that lives on without a process, as ip-netns(8) does.
@@ -291,7 +291,7 @@ func named(name string) error {
 		if err != nil {
 			return fmt.Errorf("make network namespace %s: %w", name, err)
 		}
-		ns.Close()
+		_ = ns.Close()
 		return nil
 	})
 }

@@ -49,7 +49,7 @@ func TestNetwork(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -57,7 +57,7 @@ func TestNetwork(t *testing.T) {
 				return
 			}
 			_, _ = c.Write([]byte("hello"))
-			c.Close()
+			_ = c.Close()
 		}
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -66,7 +66,7 @@ func TestNetwork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	buf := make([]byte, 5)
 	if _, err := c.Read(buf); err != nil || string(buf) != "hello" {
 		t.Errorf("read %q, %v; want hello", buf, err)
@@ -78,7 +78,7 @@ func TestNetwork(t *testing.T) {
 		if _, _ = c.Read(buf); string(buf) == "hello" {
 			t.Error("the host reaches the office; want no way there")
 		}
-		c.Close()
+		_ = c.Close()
 	}
 	if err := o.Tap("left0"); err != nil {
 		t.Errorf("Tap: %v", err)
@@ -89,7 +89,7 @@ func TestNetwork(t *testing.T) {
 	ctx, cancel = context.WithTimeout(context.Background(), 500*time.Millisecond)
 	defer cancel()
 	if c, err := o.Dial(ctx, "tcp", Client+":81"); err == nil {
-		c.Close()
+		_ = c.Close()
 		t.Error("the client answers although its cable is cut")
 	}
 }

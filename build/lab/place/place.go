@@ -187,7 +187,7 @@ func join(pid int) error {
 		if err != nil {
 			return fmt.Errorf("open %s: %w", path, err)
 		}
-		defer unix.Close(fd)
+		defer func() { _ = unix.Close(fd) }()
 		fds[i] = fd
 	}
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
@@ -206,7 +206,7 @@ func setns(path string, flag int) error {
 	if err != nil {
 		return fmt.Errorf("open namespace %s: %w", path, err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	if err := unix.Setns(fd, flag); err != nil {
 		return fmt.Errorf("enter namespace %s: %w", path, err)
 	}

@@ -56,7 +56,7 @@ func (i ID) Signal(sig syscall.Signal) error {
 	if err != nil {
 		return fmt.Errorf("signal %s (process %d): %w", i.Name, i.PID, err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	// The pidfd holds this process fast, so the start time now read is the one of the process that will be signalled.
 	if !i.Alive() {
 		return nil

@@ -51,14 +51,14 @@ func New(ctx context.Context, nc net.Conn) (*Conn, error) {
 		QMP json.RawMessage `json:"QMP"`
 	}
 	if err := c.dec.Decode(&hello); err != nil || hello.QMP == nil {
-		nc.Close()
+		_ = nc.Close()
 		if err == nil {
 			err = errors.New("no greeting")
 		}
 		return nil, fmt.Errorf("connect to QEMU's monitor: %w", err)
 	}
 	if err := c.Execute(ctx, "qmp_capabilities", nil, nil); err != nil {
-		nc.Close()
+		_ = nc.Close()
 		return nil, err
 	}
 	return c, nil

@@ -14,7 +14,7 @@ import (
 func machine(t *testing.T, answers ...string) *Conn {
 	t.Helper()
 	here, there := net.Pipe()
-	t.Cleanup(func() { here.Close(); there.Close() })
+	t.Cleanup(func() { _ = here.Close(); _ = there.Close() })
 	go func() {
 		fmt.Fprintln(there, `{"QMP":{"version":{},"capabilities":["oob"]}}`)
 		in := bufio.NewScanner(there)

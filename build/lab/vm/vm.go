@@ -326,7 +326,7 @@ func (s *Server) monitor(ctx context.Context, limit time.Duration, f func(contex
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.Name, err)
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		if err := f(ctx, c); err != nil {
 			return fmt.Errorf("%s: %w", s.Name, err)
 		}
@@ -335,6 +335,7 @@ func (s *Server) monitor(ctx context.Context, limit time.Duration, f func(contex
 }
 
 func (s *Server) record(name string) string { return filepath.Join(s.Folder.Run(s.Name), name+".pid") }
+
 func (s *Server) trigger(name string) string {
 	return filepath.Join(s.Folder.Run(s.Name), name+".fail")
 }
