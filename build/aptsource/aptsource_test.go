@@ -70,10 +70,9 @@ func TestPick(t *testing.T) {
 		{"both", []Source{
 			src("http://s.example/debian-security", "bookworm-security", "main"), src("http://a.example/debian", "bookworm-updates", "main"), src("http://b.example/debian", "sid", "main"),
 		}, Mirrors{Main: "http://a.example/debian", Security: "http://s.example/debian-security"}, nil},
-		{
-			"security as buster wrote it", []Source{src("http://a.example/debian", "buster", "main"), src("http://s.example", "buster/updates", "main")},
-			Mirrors{Main: "http://a.example/debian"}, nil,
-		},
+		{"security as buster wrote it", []Source{
+			src("http://a.example/debian", "buster", "main"), src("http://s.example", "buster/updates", "main"),
+		}, Mirrors{Main: "http://a.example/debian"}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := Pick(tc.in)

@@ -69,7 +69,7 @@ func boot(t *testing.T, tools toolsroot.Root, device []string) {
 	case <-serial.seen:
 		t.Logf("installer after %s", time.Since(start).Round(time.Second))
 		cancel()
-		_ = <-ended // killed, by cancel
+		t.Logf("machine: %v", <-ended)
 	case err := <-ended:
 		t.Errorf("the machine ended (%v) before %q appeared:\n%s", err, serial.want, serial.text())
 	}

@@ -107,11 +107,7 @@ func Debian(ctx context.Context, tools toolsroot.Root, s Spec, dir string) error
 	args = append(args, "--dpkgopt=path-include=/usr/share/doc/*/copyright") // the licences stay with the software
 	args = append(args, s.Suite, root)
 	cmd := exec.CommandContext(ctx, "mmdebstrap", append(args, s.Sources...)...)
-	epoch := s.Epoch
-	if epoch == 0 {
-		epoch = fallbackEpoch
-	}
-	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH="+strconv.FormatInt(epoch, 10), "INITRD=No", "DEBIAN_FRONTEND=noninteractive")
+	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH="+strconv.Itoa(packageEpoch), "INITRD=No", "DEBIAN_FRONTEND=noninteractive")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
@@ -133,8 +129,9 @@ func Debian(ctx context.Context, tools toolsroot.Root, s Spec, dir string) error
 	return os.RemoveAll(hooks)
 }
 
-// fallbackEpoch stands for the build's minute in the few places where package scripts write one (the day of a password's last change).
-const fallbackEpoch = 1735689600 // 2025-01-01
+// packageEpoch stands for the build's minute in the few places where package scripts write one (the day of a password's last
+// change). It is the same in all images, as it tells nothing.
+const packageEpoch = 1735689600 // 2025-01-01
 
 // Open returns the tree that Debian made in dir.
 func Open(dir string) (Tree, error) {
