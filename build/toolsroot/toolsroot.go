@@ -26,9 +26,9 @@ const Release = "13"
 // Packages returns the Debian packages in the tools root.
 func Packages() []string {
 	return []string{
-		"arping", "ca-certificates", "curl", "dosfstools", "e2fsprogs", "gdisk", "iproute2", "kmod", "mariadb-client", "mdadm", "mtools",
+		"arping", "ca-certificates", "chromium-headless-shell", "curl", "dosfstools", "e2fsprogs", "fonts-dejavu-core", "gdisk", "iproute2", "kmod", "mariadb-client", "mdadm", "mtools",
 		"nbdkit", "nftables", "openssh-client", "ovmf", "qemu-system-x86", "qemu-utils", "smbclient", "squashfs-tools", "systemd-boot-efi",
-		"tcpdump", "xz-utils", "zstd",
+		"tcpdump", "user-mode-linux", "xz-utils", "zstd",
 	}
 }
 

@@ -134,8 +134,7 @@ func (r *Runner) one(ctx context.Context, p Phase) error {
 		return nil
 	}
 	e := &Error{Phase: p.Name, Title: p.Title, Next: p.Next, Err: err}
-	var a *Advice
-	if errors.As(err, &a) {
+	if a, ok := errors.AsType[*Advice](err); ok {
 		e.Next = a.Next
 	}
 	if r.Failed != nil {

@@ -64,7 +64,7 @@ func Open(dir string) (*Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cgroup controllers: %w", err)
 	}
-	for _, c := range strings.Fields(string(data)) {
+	for c := range strings.FieldsSeq(string(data)) {
 		_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+c), 0o644)
 	}
 	return t, nil
@@ -127,7 +127,7 @@ func (g *Group) PIDs() []int {
 			return nil
 		}
 		data, _ := os.ReadFile(path)
-		for _, w := range strings.Fields(string(data)) {
+		for w := range strings.FieldsSeq(string(data)) {
 			if pid, err := strconv.Atoi(w); err == nil && pid > 0 {
 				pids = append(pids, pid)
 			}

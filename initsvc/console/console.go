@@ -74,7 +74,7 @@ func paths(sys, dev string) []string {
 	if err != nil {
 		return out
 	}
-	for _, name := range strings.Fields(string(b)) {
+	for name := range strings.FieldsSeq(string(b)) {
 		p := filepath.Join(dev, name)
 		if name != "tty0" && name != "ttynull" && !slices.Contains(out, p) {
 			out = append(out, p)

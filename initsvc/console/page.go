@@ -72,7 +72,7 @@ func (p *page) add(s string) { p.lines = append(p.lines, cut(s, p.width)) }
 // wrapped adds text in several lines, all but the first indented.
 func (p *page) wrapped(first, rest, text string) {
 	line := first
-	for _, w := range strings.Fields(text) {
+	for w := range strings.FieldsSeq(text) {
 		if len([]rune(line))+1+len([]rune(w)) > p.width && strings.TrimSpace(line) != "" {
 			p.add(line)
 			line = rest

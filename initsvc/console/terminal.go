@@ -230,7 +230,7 @@ func (t *terminal) draw() {
 // chooseLines explains what an operator may decide.
 func (t *terminal) chooseLines(width int) []string {
 	p := page{width: width}
-	p.add("This server holds because it cannot know what you may know. Choose only what you are sure of:")
+	p.wrapped("", "", "This server holds because it cannot know what you may know. Choose only what you are sure of:")
 	p.add("")
 	for i, c := range t.choices {
 		p.wrapped(fmt.Sprintf(" %d  ", i+1), "    ", c.Text)

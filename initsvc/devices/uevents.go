@@ -57,7 +57,7 @@ func Listen(ctx context.Context, each func(Event), lost func(), log *slog.Logger
 	if err != nil {
 		return fmt.Errorf("device events: %w", err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 1<<20)
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1}); err != nil {
 		return fmt.Errorf("device events: %w", err)

@@ -67,11 +67,11 @@ func Serve(ctx context.Context, path string, write func(line []byte)) error {
 	if err != nil {
 		return fmt.Errorf("syslog socket: %w", err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if err := os.Chmod(path, 0o666); err != nil {
 		return fmt.Errorf("syslog socket: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	buf := make([]byte, 16<<10)
 	var window time.Time

@@ -28,15 +28,15 @@ const (
 	DefaultKeep = 3
 )
 
-// New returns a rotating file; it and its directory are made at the first write. max and keep of 0 take the defaults.
-func New(path string, max int64, keep int) *File {
-	if max <= 0 {
-		max = DefaultMax
+// New returns a rotating file; it and its directory are made at the first write. limit and keep of 0 take the defaults.
+func New(path string, limit int64, keep int) *File {
+	if limit <= 0 {
+		limit = DefaultMax
 	}
 	if keep <= 0 {
 		keep = DefaultKeep
 	}
-	return &File{path: path, max: max, keep: keep}
+	return &File{path: path, max: limit, keep: keep}
 }
 
 // Write appends p, which should be whole lines. It reports success even if the bytes had to be dropped: see Dropped.

@@ -17,7 +17,7 @@ func TestRotation(t *testing.T) {
 			t.Fatalf("Write(%q) = %d, %v", s, n, err)
 		}
 	}
-	f.Close()
+	_ = f.Close()
 	want := map[string]string{"a.log": "end\n", "a.log.1": "a line longer than the limit\n", "a.log.2": "four\nfive\n"}
 	got := map[string]string{}
 	entries, _ := os.ReadDir(filepath.Dir(path))

@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -205,8 +206,8 @@ func (x *Index) resolve(name string, soft bool, seen map[string]bool, out *[]Mod
 		}
 	}
 	// modules.dep lists the nearest dependency first and is transitive already.
-	for i := len(m.deps) - 1; i >= 0; i-- {
-		if err := x.resolve(NameOf(m.deps[i]), soft, seen, out); err != nil {
+	for _, v := range slices.Backward(m.deps) {
+		if err := x.resolve(NameOf(v), soft, seen, out); err != nil {
 			return fmt.Errorf("module %s: %w", name, err)
 		}
 	}

@@ -52,8 +52,7 @@ func FuzzGlob(f *testing.F) {
 		if len(pattern) > 200 || len(s) > 200 {
 			t.Skip()
 		}
-		Glob(pattern, s)
-		if !Glob("*"+pattern, "x"+s) && Glob(pattern, s) {
+		if Glob(pattern, s) && !Glob("*"+pattern, "x"+s) {
 			t.Errorf("Glob(%q, %q) matches, with a star before it does not", pattern, s)
 		}
 	})

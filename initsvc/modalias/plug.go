@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"sort"
@@ -95,9 +96,7 @@ func (p *Plug) Failed() map[string]error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	out := make(map[string]error, len(p.failed))
-	for n, err := range p.failed {
-		out[n] = err
-	}
+	maps.Copy(out, p.failed)
 	return out
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -177,8 +178,8 @@ func Down() []string {
 			return []string{"?"}
 		}
 		n := 0
-		for i := len(list) - 1; i >= 0; i-- {
-			if e := list[i]; e.Point != "/" && !kept[e.Type] && unix.Unmount(e.Point, 0) == nil {
+		for _, l := range slices.Backward(list) {
+			if e := l; e.Point != "/" && !kept[e.Type] && unix.Unmount(e.Point, 0) == nil {
 				n++
 			}
 		}
@@ -192,8 +193,8 @@ func Down() []string {
 		return []string{"?"}
 	}
 	var left []string
-	for i := len(list) - 1; i >= 0; i-- {
-		e := list[i]
+	for _, e := range slices.Backward(list) {
+
 		if kept[e.Type] || e.ReadOnly {
 			continue
 		}

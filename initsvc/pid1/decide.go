@@ -129,8 +129,7 @@ func (s *Server) hold(reasons ...roles.Reason) {
 // holdFor holds because a phase failed.
 func (s *Server) holdFor(err error) {
 	r := roles.Reason{Code: "boot", Text: err.Error()}
-	var e *boot.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*boot.Error](err); ok {
 		r = roles.Reason{Code: "boot-" + e.Phase, Text: e.Title + " failed: " + e.Err.Error(), Next: e.Next}
 	}
 	s.hold(r)

@@ -53,7 +53,7 @@ func (l *logs) move(onSet bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, f := range l.files {
-		f.Close()
+		_ = f.Close()
 	}
 	clear(l.files)
 	l.onSet = onSet
@@ -100,7 +100,7 @@ func (h *LogHandler) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Enabled, Handle, WithAttrs and WithGroup are slog.Handler's.
+// Enabled tells whether records of level l are kept.
 func (h *LogHandler) Enabled(ctx context.Context, l slog.Level) bool { return h.text.Enabled(ctx, l) }
 
 // Handle writes one record.

@@ -49,8 +49,7 @@ func (s *Server) Service(ctx context.Context, name, verb string) error {
 	default:
 		return &socket.Refusal{Status: http.StatusNotFound, Msg: "unknown verb " + verb + "; known are start, stop, restart and reload"}
 	}
-	var nf *supervise.NotFoundError
-	if errors.As(err, &nf) {
+	if _, ok := errors.AsType[*supervise.NotFoundError](err); ok {
 		return &socket.Refusal{Status: http.StatusNotFound, Msg: err.Error()}
 	}
 	return err

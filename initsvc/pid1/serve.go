@@ -201,8 +201,7 @@ func (s *Server) raiseAddress(ctx context.Context) (string, error) {
 	s.st.raised = true
 	s.mu.Unlock()
 	if err := s.p.Raise(ctx, p, s.log); err != nil {
-		var c network.ErrConflict
-		if errors.As(err, &c) {
+		if c, ok := errors.AsType[network.ErrConflict](err); ok {
 			return "", boot.Advise(err, fmt.Sprintf("Find the machine with the MAC address %s and give it another address, or switch it off. If it is the other server of this site, only one of the two may hold a primary set. This server tries again by itself.", c.MAC))
 		}
 		return "", err

@@ -48,9 +48,7 @@ func TestExitStatusesAreNotStolen(t *testing.T) {
 	var wg sync.WaitGroup
 	orphans := make(chan int, 1000)
 	for w := range 4 {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			for i := range 25 {
 				want := (w*25 + i) % 200
 				var out bytes.Buffer
@@ -64,7 +62,7 @@ func TestExitStatusesAreNotStolen(t *testing.T) {
 					orphans <- pid
 				}
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	close(orphans)

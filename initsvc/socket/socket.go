@@ -59,7 +59,7 @@ func Serve(ctx context.Context, path string, s Server, lg *slog.Logger) error {
 		return fmt.Errorf("init socket: %w", err)
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
-		l.Close()
+		_ = l.Close()
 		return fmt.Errorf("init socket: %w", err)
 	}
 	srv := &http.Server{
@@ -69,7 +69,7 @@ func Serve(ctx context.Context, path string, s Server, lg *slog.Logger) error {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          log.New(io.Discard, "", 0),
 	}
-	stop := context.AfterFunc(ctx, func() { srv.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
 	if err := srv.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
 		if lg != nil {
@@ -136,8 +136,7 @@ func answer(w http.ResponseWriter, v any, err error) {
 	status := http.StatusOK
 	if err != nil {
 		status = http.StatusInternalServerError
-		var r *Refusal
-		if errors.As(err, &r) {
+		if r, ok := errors.AsType[*Refusal](err); ok {
 			status = r.Status
 		}
 		v = map[string]string{"error": err.Error()}

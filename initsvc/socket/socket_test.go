@@ -30,6 +30,7 @@ func (f *fake) State(context.Context) initapi.State { return initapi.State{Serve
 func (f *fake) Boot(context.Context) initapi.BootReport {
 	return initapi.BootReport{Outcome: "primary"}
 }
+
 func (f *fake) Boots(context.Context) ([]initapi.BootReport, error) {
 	return []initapi.BootReport{{Outcome: "holding"}}, f.err
 }
@@ -41,8 +42,10 @@ func (f *fake) Service(_ context.Context, n, v string) error { return f.note(n +
 func (f *fake) Power(_ context.Context, r initapi.PowerRequest) error {
 	return f.note("power " + r.Action)
 }
+
 func (f *fake) Add(_ context.Context, r initapi.AddRequest) error { return f.note("add " + r.Serial) }
-func (f *fake) Order(_ context.Context, o roles.Order) error      { return f.note("order " + o.Set) }
+
+func (f *fake) Order(_ context.Context, o roles.Order) error { return f.note("order " + o.Set) }
 
 func TestHandler(t *testing.T) {
 	for _, tt := range []struct {

@@ -35,14 +35,14 @@ func listenNotify(dir, name string) (*notifySocket, error) {
 	}
 	// The process may run as any user.
 	if err := os.Chmod(path, 0o777); err != nil {
-		conn.Close()
+		_ = conn.Close()
 		return nil, fmt.Errorf("notify socket: %w", err)
 	}
 	return &notifySocket{conn: conn, path: path, ready: make(chan struct{})}, nil
 }
 
 func (n *notifySocket) close() {
-	n.conn.Close()
+	_ = n.conn.Close()
 	_ = os.Remove(n.path)
 }
 

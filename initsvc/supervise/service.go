@@ -118,7 +118,7 @@ func (s *Service) start() {
 			s.mu.Lock()
 			s.cancel, s.want = nil, Stopped
 			s.mu.Unlock()
-			s.log.Close()
+			_ = s.log.Close()
 			close(done)
 			s.touch()
 		}()

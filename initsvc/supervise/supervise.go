@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -213,16 +214,17 @@ func (s *Supervisor) WaitReady(ctx context.Context, names ...string) error {
 type NotReadyError struct{ Missing []string }
 
 func (e *NotReadyError) Error() string {
-	t := "services not ready"
+	var t strings.Builder
+	t.WriteString("services not ready")
 	for i, m := range e.Missing {
 		if i == 0 {
-			t += ": "
+			t.WriteString(": ")
 		} else {
-			t += "; "
+			t.WriteString("; ")
 		}
-		t += m
+		t.WriteString(m)
 	}
-	return t
+	return t.String()
 }
 
 // Changed returns a channel that is closed at the next change of any service.

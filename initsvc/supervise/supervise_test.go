@@ -186,7 +186,7 @@ func TestReadiness(t *testing.T) {
 		t.Fatal(err)
 	}
 	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
+	_ = l.Close()
 	sock := filepath.Join(t.TempDir(), "d.sock")
 	mark := filepath.Join(t.TempDir(), "mark")
 
@@ -346,9 +346,9 @@ func TestLeftoversAreKilledBeforeRestart(t *testing.T) {
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	s := b.until("a", func(s initapi.Service) bool { return s.State == Ready && s.Processes[0].PID != pid })
+	b.until("a", func(s initapi.Service) bool { return s.State == Ready && s.Processes[0].PID != pid })
 	time.Sleep(100 * time.Millisecond)
-	if s = b.Snapshot()[0]; s.Restarts != 1 || s.State != Ready {
+	if s := b.Snapshot()[0]; s.Restarts != 1 || s.State != Ready {
 		t.Errorf("after one kill: %+v", s)
 	}
 }
