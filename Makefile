@@ -14,7 +14,7 @@ export CGO_ENABLED := 0
 GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULN    := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: help setup build image demo demo-down test test-unit test-namespace test-vm cuts fuzz lint vuln repro clean
+.PHONY: help setup build image demo demo-down test test-unit test-md test-namespace test-vm cuts fuzz lint vuln repro clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -35,12 +35,17 @@ demo: image ## a site of two servers in the lab, with its dashboard's address (K
 demo-down: build ## end the demo and remove its disks
 	@$(BUILD) lab down --dir $(CACHE)/demo
 
-test: setup lint test-unit vuln image test-namespace test-vm ## everything: lint, unit tests, the image, both labs
+test: setup lint test-unit test-md vuln image test-namespace test-vm ## everything: lint, unit tests, the image, both labs
 	@echo "make test: all parts passed"
 
 test-unit: ## unit tests with the race detector, and every fuzz target for a few seconds
 	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
 	$(MAKE) --no-print-directory fuzz FUZZTIME=3s
+
+test-md: build ## disk sets on real md arrays, in user-mode Linux
+	@$(BUILD) tools >/dev/null
+	ATLAS_VM_TESTS=1 ATLAS_UML=$$($(BUILD) tools) ATLAS_TEST_ROOT=$$($(BUILD) tools) ATLAS_UML_RUN="$(BUILD) tools" \
+	  $(GO) test -count=1 -timeout 15m -run TestInUserModeLinux ./initsvc/storage/md
 
 test-namespace: ## the main job in the namespace lab (root)
 	ATLAS_LAB_TESTS=namespace ATLAS_OUT=$(abspath $(OUT)) $(GO) test -count=1 -timeout 20m -v ./build/lab/e2e

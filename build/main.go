@@ -33,6 +33,9 @@ func main() {
 			fmt.Fprintln(os.Stderr, "build:", err)
 		}
 		stop()
+		if exit := (*lab.ExitError)(nil); errors.As(err, &exit) {
+			os.Exit(exit.Code)
+		}
 		os.Exit(1)
 	}
 }

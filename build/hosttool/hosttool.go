@@ -22,6 +22,7 @@ func packages() map[string]string {
 		"mount":      "mount",
 		"chroot":     "coreutils",
 		"ip":         "iproute2",
+		"gcc":        "gcc libc6-dev", // the race detector
 	}
 }
 
@@ -59,8 +60,10 @@ func (e *MissingError) add(program, pkg string) {
 	if pkg == "" {
 		pkg = program
 	}
-	if !slices.Contains(e.Packages, pkg) {
-		e.Packages = append(e.Packages, pkg)
+	for _, p := range strings.Fields(pkg) {
+		if !slices.Contains(e.Packages, p) {
+			e.Packages = append(e.Packages, p)
+		}
 	}
 }
 

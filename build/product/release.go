@@ -23,7 +23,7 @@ import (
 
 // cmdline is the kernel's for a slot. The serial line comes last and so is /dev/console.
 func (m *maker) cmdline(slot string) string {
-	return fmt.Sprintf("%s=%s %s=%s console=tty1 console=ttyS0,115200 panic=10 quiet loglevel=4", layout.CmdSlot, slot, layout.CmdVersion, m.profile.Version)
+	return fmt.Sprintf("%s=%s %s=%s console=tty1 console=ttyS0,115200 panic=10 quiet loglevel=4 transparent_hugepage=madvise", layout.CmdSlot, slot, layout.CmdVersion, m.profile.Version)
 }
 
 // kernels makes the unified kernel images and returns their directory: a.efi, b.efi, install.efi.

@@ -217,7 +217,7 @@ func (p *page) set(v View) {
 	}
 	var members []string
 	for _, m := range s.Members {
-		t := m.State
+		t := fmt.Sprintf("disk %s %s", m.Serial, m.State) // one that is not there has no bay
 		if m.Bay > 0 {
 			t = fmt.Sprintf("bay %d %s", m.Bay, m.State)
 		}

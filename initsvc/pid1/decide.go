@@ -94,6 +94,7 @@ func (s *Server) askPeers(ctx context.Context) (string, error) {
 func (s *Server) decide(context.Context) (string, error) {
 	s.mu.Lock()
 	v := s.view()
+	s.st.decidedOn = s.evidenceLocked()
 	s.mu.Unlock()
 	d := roles.Decide(v)
 	if d.Action == roles.Start && d.Label == nil {
@@ -142,7 +143,13 @@ func (s *Server) waitForChange(ctx context.Context, failed bool) {
 	if s.o.Quick {
 		pause = 2 * time.Second
 	}
-	start, before := time.Now(), s.evidence()
+	start := time.Now()
+	s.mu.Lock()
+	before := s.st.decidedOn // not what is there now: an order may have come since
+	if failed {
+		before = s.evidenceLocked()
+	}
+	s.mu.Unlock()
 	tick := time.NewTicker(min(pause, retry))
 	defer tick.Stop()
 	defer func() {
@@ -181,6 +188,11 @@ func (s *Server) waitForChange(ctx context.Context, failed bool) {
 func (s *Server) evidence() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.evidenceLocked()
+}
+
+// evidenceLocked is evidence for a caller that holds mu.
+func (s *Server) evidenceLocked() string {
 	data, err := json.Marshal([]any{s.st.disks, s.st.attest, s.st.order})
 	if err != nil {
 		return time.Now().String() // decide again rather than never

@@ -138,6 +138,7 @@ type state struct {
 	set        *initapi.Set
 	attest     []roles.Attestation
 	decision   roles.Decision
+	decidedOn  string // the evidence that decision rests on
 	order      *roles.Order
 	reasons    []roles.Reason
 	inventory  json.RawMessage

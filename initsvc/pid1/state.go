@@ -166,7 +166,7 @@ func (f *findings) set(n initapi.Finding) {
 		n.Since = time.Now()
 	}
 	f.all[n.ID] = n
-	if !ok || old.What != n.What {
+	if !ok || old.Severity != n.Severity { // a rebuild's finding changes its words all the time
 		f.log.Warn("finding", "finding", n.ID, "severity", n.Severity, "what", n.What, "where", n.Where)
 	}
 }

@@ -293,6 +293,15 @@ func (k *keeper) Add(ctx context.Context, q initapi.AddRequest) error {
 	case !d.Blank && q.Serial == "" && r.label.Judge(d) != roles.Stale:
 		return fmt.Errorf("add the disk in bay %d: it is not blank (%s); give its serial %s to have it overwritten", q.Bay, contents(d), d.Serial)
 	}
+	if err := k.hands.Fits(d); err != nil {
+		return fmt.Errorf("add the disk in bay %d: %w", q.Bay, err)
+	}
+	// Who has a disk overwritten that ran apart gives up its data: no server's memory of them may hold the set later.
+	if l := r.label.GiveUp(d); l.Generation != r.label.Generation {
+		if err := k.record(ctx, r, l); err != nil {
+			return fmt.Errorf("add the disk in bay %d: %w", q.Bay, err)
+		}
+	}
 	if err := k.take(ctx, d, slot); err != nil {
 		return fmt.Errorf("add the disk in bay %d: %w", q.Bay, err)
 	}

@@ -72,6 +72,19 @@ func (p *process) failed(err error, pause time.Duration) {
 	p.svc.touch()
 }
 
+// patience is how many times its time limit a process may take to get ready. After the limit itself it is told as failed, but
+// killing what recovers a database or runs on a slow machine would only make it take longer.
+const patience = 5
+
+// slow tells that the process is running and not ready in time.
+func (p *process) slow(err error, pid int) {
+	p.mu.Lock()
+	p.state, p.pid, p.err = Failed, pid, err.Error()
+	p.mu.Unlock()
+	p.svc.sup.opts.Log.Warn("process is slow to get ready", "service", p.svc.pack.Name, "process", p.def.Name, "err", err)
+	p.svc.touch()
+}
+
 // runOnce is one life of the process.
 func (p *process) runOnce(ctx context.Context) error {
 	p.ring.Clear()
@@ -105,8 +118,11 @@ func (p *process) runOnce(ctx context.Context) error {
 	}
 	p.set(Starting, l.pid)
 
-	readyCtx, cancel := context.WithTimeout(ctx, duration(p.def.Ready.Timeout, time.Minute))
+	limit := duration(p.def.Ready.Timeout, time.Minute)
+	readyCtx, cancel := context.WithTimeout(ctx, patience*limit)
 	defer cancel()
+	slow := time.NewTimer(limit)
+	defer slow.Stop()
 	ready := make(chan error, 1)
 	p.svc.sup.opts.Guard.Go("readiness of "+p.def.Name, func() {
 		err := errors.New("readiness check crashed")
@@ -125,7 +141,7 @@ func (p *process) runOnce(ctx context.Context) error {
 			case err != nil:
 				_ = p.end(l, group)
 				l.drain()
-				how := fmt.Sprintf("not ready after %s", duration(p.def.Ready.Timeout, time.Minute))
+				how := fmt.Sprintf("not ready after %s", patience*limit)
 				if !errors.Is(err, context.DeadlineExceeded) {
 					how += " (" + err.Error() + ")"
 				}
@@ -134,6 +150,10 @@ func (p *process) runOnce(ctx context.Context) error {
 				p.set(Ready, l.pid)
 			}
 			ready = nil
+		case <-slow.C:
+			if ready != nil {
+				p.slow(&ExitError{Process: p.def.Name, How: fmt.Sprintf("not ready after %s", limit), Last: p.ring.Last(5)}, l.pid)
+			}
 		case <-ctx.Done():
 			p.set(Stopping, l.pid)
 			return p.end(l, group)

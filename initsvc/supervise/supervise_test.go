@@ -273,8 +273,29 @@ func TestNotReadyInTime(t *testing.T) {
 	}}})
 	b.start("slow")
 	s := b.until("slow", func(s initapi.Service) bool { return s.State == Failed })
-	if !strings.HasPrefix(s.Error, "d: not ready after 200ms (dial unix /nonexistent") || !strings.HasSuffix(s.Error, ": still loading") {
+	if s.Error != "d: not ready after 200ms: still loading" || s.Restarts != 0 || s.Processes[0].PID == 0 {
+		t.Errorf("after its time limit: %+v; want it told, and running", s)
+	}
+	s = b.until("slow", func(s initapi.Service) bool { return s.Restarts == 1 })
+	if !strings.HasPrefix(s.Error, "d: not ready after 1s (dial unix /nonexistent") || !strings.HasSuffix(s.Error, ": still loading") {
 		t.Errorf("Error = %q", s.Error)
+	}
+}
+
+func TestSlowButReadyInTheEnd(t *testing.T) {
+	b := newBench(t)
+	mark := filepath.Join(b.dir, "mark")
+	b.add(pack.Pack{Name: "slow", Processes: []pack.Process{{
+		Name: "d", Command: sh("sleep 0.5; touch " + mark + "; exec sleep 1000"),
+		Ready: pack.Ready{Command: []string{"/usr/bin/test", "-e", mark}, Timeout: "150ms"},
+	}}})
+	b.start("slow")
+	b.until("slow", func(s initapi.Service) bool { return s.State == Failed })
+	if err := b.ready(); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.Snapshot()[0]; s.Restarts != 0 || s.Error != "" {
+		t.Errorf("state %+v", s)
 	}
 }
 

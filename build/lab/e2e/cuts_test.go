@@ -43,3 +43,33 @@ func TestCut(t *testing.T) {
 	}
 	s.healthy(t, "left", "right")
 }
+
+// TestCutInstall cuts the power at random moments of an installation. Each time the installation is run again from the stick, with
+// the leave to erase what the first one left; at the end the server boots as the primary of its site.
+func TestCutInstall(t *testing.T) {
+	shared := use(t, "vm")
+	n, _ := strconv.Atoi(cmpOr(os.Getenv("ATLAS_CUTS"), "1"))
+	seed, _ := strconv.ParseUint(cmpOr(os.Getenv("ATLAS_SEED"), "1"), 10, 64)
+	rng := rand.New(rand.NewPCG(seed, seed+1))
+	s := shared.another(t)
+	for i := range n {
+		s.must(t, time.Minute, "stick", "left", "--erase")
+		log := s.consoleLog(t, "left")
+		s.must(t, time.Minute, "power", "on", "--stick", "left")
+		eventually(t, "the installation begins", 4*time.Minute, func() error { return log.has("unattended installation") })
+		after := time.Duration(rng.IntN(45000)) * time.Millisecond
+		time.Sleep(after)
+		s.must(t, time.Minute, "power", "cut", "left")
+		t.Logf("cut %d: %v into the installation, which had said:\n%s", i+1, after, tail(log.read(), 3))
+	}
+	s.must(t, time.Minute, "stick", "left", "--erase")
+	log := s.consoleLog(t, "left")
+	s.must(t, time.Minute, "power", "on", "--stick", "left")
+	s.must(t, 16*time.Minute, "wait", "left", "off", "--timeout", "15m")
+	if err := log.has("Installed. This was done:"); err != nil {
+		t.Fatalf("%v; the console ends with:\n%s", err, tail(log.read(), 30))
+	}
+	s.must(t, time.Minute, "power", "on", "left")
+	s.wait(t, "left", "primary")
+	s.wait(t, "left", "ready")
+}

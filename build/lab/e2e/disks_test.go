@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -308,7 +309,7 @@ func (s *site) arrange(t *testing.T, server string, serials []string) {
 			for i, w := range serials {
 				wanted = wanted || (w == here && name == server && bay == i+1)
 			}
-			foreign := name != server && !contains(serials, here)
+			foreign := name != server && !slices.Contains(serials, here)
 			if !wanted && !foreign {
 				s.must(t, time.Minute, "bay", "pull", name, strconv.Itoa(bay))
 			}
@@ -319,15 +320,6 @@ func (s *site) arrange(t *testing.T, server string, serials []string) {
 			s.must(t, time.Minute, "bay", "insert", server, strconv.Itoa(i+1), serial)
 		}
 	}
-}
-
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
 }
 
 // relabel writes another site into the labels of a server's two disks, and what was there again when site is "".

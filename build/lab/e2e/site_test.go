@@ -259,3 +259,59 @@ func cmpOr(a, b string) string {
 }
 
 var errNotYet = errors.New("not yet")
+
+// another makes a second lab of blank servers from the same image; the shared site is off meanwhile.
+func (s *site) another(t *testing.T) *site {
+	t.Helper()
+	for _, name := range []string{"left", "right"} {
+		if s.server(t, name).Power == "on" {
+			s.off(t, name)
+		}
+	}
+	image, err := newestImage(cmpOr(os.Getenv("ATLAS_OUT"), "../../../out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &site{bin: s.bin, dir: filepath.Join(t.TempDir(), "lab"), kind: s.kind}
+	t.Cleanup(func() {
+		o.must(t, 5*time.Minute, "down")
+		s.on(t, "left", "right")
+	})
+	o.must(t, 5*time.Minute, "up", "--kind", s.kind, "--blank", "--image", image)
+	st, err := o.status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.admin = st.Admin.Password
+	return o
+}
+
+// consoleLog is what a server's console shows from now on.
+type consoleLog struct {
+	path string
+	from int64
+}
+
+func (s *site) consoleLog(t *testing.T, server string) consoleLog {
+	t.Helper()
+	c := consoleLog{path: filepath.Join(s.dir, "servers", server, "console.log")}
+	if st, err := os.Stat(c.path); err == nil && s.server(t, server).Power == "off" {
+		c.from = st.Size()
+	}
+	return c
+}
+
+func (c consoleLog) read() string {
+	data, err := os.ReadFile(c.path)
+	if err != nil || int64(len(data)) < c.from {
+		return ""
+	}
+	return string(data[c.from:])
+}
+
+func (c consoleLog) has(text string) error {
+	if !strings.Contains(c.read(), text) {
+		return fmt.Errorf("%w: %q has not been shown", errNotYet, text)
+	}
+	return nil
+}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -54,23 +52,9 @@ func (y *typist) answer(question, text string) {
 // TestWizard installs the first server of a site by answering the wizard on its serial console, and boots it.
 func TestWizard(t *testing.T) {
 	shared := use(t, "vm")
-	for _, name := range []string{"left", "right"} {
-		if shared.server(t, name).Power == "on" {
-			shared.off(t, name)
-		}
-	}
-	s := &site{bin: shared.bin, dir: filepath.Join(t.TempDir(), "lab"), kind: "vm"}
-	image, err := newestImage(cmpOr(os.Getenv("ATLAS_OUT"), "../../../out"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		s.must(t, 5*time.Minute, "down")
-		shared.on(t, "left", "right")
-	})
-	s.must(t, 5*time.Minute, "up", "--kind", "vm", "--blank", "--image", image)
+	s := shared.another(t)
 	s.must(t, time.Minute, "stick", "none")
-	s.must(t, time.Minute, "power", "on", "--usb", "left")
+	s.must(t, time.Minute, "power", "on", "--stick", "left")
 
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()

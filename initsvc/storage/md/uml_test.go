@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,6 +26,7 @@ import (
 //
 //	ATLAS_UML       a directory with usr/bin/linux.uml and usr/lib/uml/modules (Debian's package user-mode-linux, unpacked)
 //	ATLAS_TEST_ROOT a root filesystem with mdadm and e2fsprogs; it is only read
+//	ATLAS_UML_RUN   optional: words that run a program of ATLAS_UML where its libraries are, such as "build tools"
 //
 // Without them the test is skipped, or fails when ATLAS_VM_TESTS=1 demands it.
 const (
@@ -93,6 +95,10 @@ func TestInUserModeLinux(t *testing.T) {
 	args := []string{
 		"mem=1400M", "initrd=" + initrd, "rdinit=/init", "con0=null,fd:1", "con=null", "ssl=null", "uml_dir=" + dir, "quiet", "panic=-1",
 		"--", "-test.run=^TestGuest" + os.Getenv("ATLAS_GUEST_RUN"), "-test.v",
+	}
+	if run := strings.Fields(os.Getenv("ATLAS_UML_RUN")); len(run) > 0 {
+		args = slices.Concat(run[1:], []string{"/usr/bin/linux.uml"}, args)
+		kernel = run[0]
 	}
 	c := exec.CommandContext(ctx, kernel, args...)
 	c.Env = append(os.Environ(), "TMPDIR="+dir)
