@@ -60,7 +60,7 @@ func (e *MissingError) add(program, pkg string) {
 	if pkg == "" {
 		pkg = program
 	}
-	for _, p := range strings.Fields(pkg) {
+	for p := range strings.FieldsSeq(pkg) {
 		if !slices.Contains(e.Packages, p) {
 			e.Packages = append(e.Packages, p)
 		}

@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -8,40 +10,76 @@ import (
 	"time"
 )
 
-// TestCut cuts the primary's power at random moments of boot and of writing, on disks that lose what was not flushed. It must
-// come up after each, with everything that a client was told is safe. ATLAS_CUTS sets how many, ATLAS_SEED which.
+// TestCut cuts the power of both servers at random moments of serving, of label writes and of booting, on disks that lose what was
+// not flushed. Both must come up after each, with everything that a client was told is safe. ATLAS_CUTS sets how many cuts (two
+// a round, one of each server), ATLAS_SEED which.
 func TestCut(t *testing.T) {
 	s := use(t, "vm")
-	n, _ := strconv.Atoi(cmpOr(os.Getenv("ATLAS_CUTS"), "2"))
+	n, _ := strconv.Atoi(cmpOr(os.Getenv("ATLAS_CUTS"), "4"))
 	seed, _ := strconv.ParseUint(cmpOr(os.Getenv("ATLAS_SEED"), "1"), 10, 64)
 	rng := rand.New(rand.NewPCG(seed, seed))
 	s.healthy(t, "left", "right")
 	var acked []string
-	for i := range n {
-		prefix := "cut-" + strconv.FormatInt(time.Now().Unix(), 36)
-		if i%2 == 0 {
-			// While serving, with labels being written: a member leaves just before the cut on every fourth.
-			w := s.startWriter(prefix)
-			after := time.Duration(2000+rng.IntN(8000)) * time.Millisecond
-			time.Sleep(after)
-			s.must(t, time.Minute, "power", "cut", "left")
-			got, _ := w.end()
-			acked = append(acked, got...)
-			t.Logf("cut %d: %v into writing, %d notes acknowledged", i+1, after, len(got))
+	for round := range (n + 1) / 2 {
+		if round%2 == 0 {
+			acked = append(acked, s.cutServing(t, rng)...)
 		} else {
-			after := time.Duration(3000+rng.IntN(80000)) * time.Millisecond
-			s.off(t, "left")
-			s.on(t, "left")
-			time.Sleep(after)
-			s.must(t, time.Minute, "power", "cut", "left")
-			t.Logf("cut %d: %v after power-on", i+1, after)
+			s.cutBooting(t, rng)
 		}
-		s.on(t, "left")
+		s.on(t, "left", "right")
 		s.wait(t, "left", "primary")
+		s.wait(t, "right", "secondary")
 		s.wait(t, "left", "ready")
+		s.wait(t, "right", "ready")
 		s.hasAll(t, acked)
 	}
+	eventually(t, "both sets are whole again", 10*time.Minute, func() error {
+		for name, address := range map[string]string{"left": "10.7.0.11", "right": "10.7.0.12"} {
+			if set, _, err := s.set(t, name, address); err != nil || set.Degraded {
+				return errors.Join(err, fmt.Errorf("%w: %s %+v", errNotYet, name, set))
+			}
+		}
+		return nil
+	})
 	s.healthy(t, "left", "right")
+}
+
+// cutServing cuts left while a client writes, just after a disk of its set has failed, so that its label is being written; then right.
+func (s *site) cutServing(t *testing.T, rng *rand.Rand) []string {
+	t.Helper()
+	w := s.startWriter("cut-" + strconv.FormatInt(time.Now().UnixNano(), 36))
+	eventually(t, "notes are written", 2*time.Minute, func() error { return more(w, 2) })
+	s.must(t, time.Minute, "disk", "error", "left", "2")
+	after := time.Duration(rng.IntN(3000)) * time.Millisecond
+	time.Sleep(after)
+	s.must(t, time.Minute, "power", "cut", "left")
+	acked, _ := w.end()
+	t.Logf("left: cut %v after the disk of bay 2 began to fail; %d notes were acknowledged before", after, len(acked))
+	after = time.Duration(rng.IntN(5000)) * time.Millisecond
+	time.Sleep(after)
+	s.must(t, time.Minute, "power", "cut", "right")
+	return acked
+}
+
+// cutBooting cuts each server at a random moment of a boot.
+func (s *site) cutBooting(t *testing.T, rng *rand.Rand) {
+	t.Helper()
+	s.off(t, "left", "right")
+	s.on(t, "left", "right")
+	at := map[string]time.Duration{}
+	for _, name := range []string{"left", "right"} {
+		at[name] = time.Duration(5000+rng.IntN(70000)) * time.Millisecond
+	}
+	order := []string{"left", "right"}
+	if at["right"] < at["left"] {
+		order = []string{"right", "left"}
+	}
+	began := time.Now()
+	for _, name := range order {
+		time.Sleep(time.Until(began.Add(at[name])))
+		s.must(t, time.Minute, "power", "cut", name)
+		t.Logf("%s: cut %v after power-on", name, at[name])
+	}
 }
 
 // TestCutInstall cuts the power at random moments of an installation. Each time the installation is run again from the stick, with

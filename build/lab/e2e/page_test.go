@@ -46,7 +46,7 @@ func TestPage(t *testing.T) {
 	s.healthy(t, "left", "right")
 	var url string
 	out := s.must(t, time.Minute, "status", "--json")
-	for _, f := range strings.Split(out, "{") {
+	for f := range strings.SplitSeq(out, "{") {
 		if strings.Contains(f, `"dashboard of left"`) {
 			url = between(f, `"url": "`, `"`)
 		}

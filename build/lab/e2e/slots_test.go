@@ -163,7 +163,7 @@ func (e espOf) run(t *testing.T, stdin []byte, program string, args ...string) [
 func (e espOf) names(t *testing.T) []string {
 	t.Helper()
 	var names []string
-	for _, line := range strings.Fields(string(e.run(t, nil, "mdir", "-b", "::/"+layout.UKIDir))) {
+	for line := range strings.FieldsSeq(string(e.run(t, nil, "mdir", "-b", "::/"+layout.UKIDir))) {
 		names = append(names, filepath.Base(line))
 	}
 	return names

@@ -70,7 +70,7 @@ func TestWizard(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	y := &typist{t: t, conn: conn}
 	y.answer("Press Enter to install here.", "")
 	y.answer("Found a new site, or join one?", "new")
