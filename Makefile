@@ -40,7 +40,7 @@ test: setup lint test-unit test-md vuln image test-namespace test-vm ## everythi
 
 test-unit: ## unit tests with the race detector, and every fuzz target for a few seconds
 	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
-	$(MAKE) --no-print-directory fuzz FUZZTIME=3s
+	$(MAKE) --no-print-directory fuzz FUZZTIME=2s
 
 test-md: build ## disk sets on real md arrays, in user-mode Linux
 	@$(BUILD) tools >/dev/null
@@ -60,7 +60,7 @@ FUZZTIME ?= 30s
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; $(GO) list ./... | while read -r p; do \
 	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
-	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p >/tmp/atlas-fuzz.$$$$ || { cat /tmp/atlas-fuzz.$$$$; rm -f /tmp/atlas-fuzz.$$$$; exit 1; }; \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x $$p >/tmp/atlas-fuzz.$$$$ || { cat /tmp/atlas-fuzz.$$$$; rm -f /tmp/atlas-fuzz.$$$$; exit 1; }; \
 	    rm -f /tmp/atlas-fuzz.$$$$; \
 	  done; done
 
