@@ -15,7 +15,7 @@ import (
 // a round, one of each server), ATLAS_SEED which.
 func TestCut(t *testing.T) {
 	s := use(t, "vm")
-	n, _ := strconv.Atoi(cmpOr(os.Getenv("ATLAS_CUTS"), "4"))
+	n, _ := strconv.Atoi(cmpOr(os.Getenv("ATLAS_CUTS"), "2"))
 	seed, _ := strconv.ParseUint(cmpOr(os.Getenv("ATLAS_SEED"), "1"), 10, 64)
 	rng := rand.New(rand.NewPCG(seed, seed))
 	s.healthy(t, "left", "right")

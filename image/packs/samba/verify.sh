@@ -2,8 +2,15 @@
 set -eu
 secret=/etc/atlas/verify.secret
 [ -s "$secret" ] || { echo "samba: $secret is missing; the installer makes it" >&2; exit 1; }
-password=$(cat "$secret")
-printf '%s\n%s\n' "$password" "$password" | smbpasswd -s -a atlas-verify >/dev/null
+passdb=/var/lib/samba/private/passdb.tdb
+seen=/var/lib/samba/private/atlas-verify # the secret that passdb has
+if [ ! -s "$passdb" ] || ! cmp -s "$secret" "$seen"; then
+	password=$(cat "$secret")
+	printf '%s\n%s\n' "$password" "$password" | smbpasswd -s -a atlas-verify >/dev/null
+	cp "$secret" "$seen.new"
+	chmod 0600 "$seen.new"
+	mv "$seen.new" "$seen"
+fi
 # What the probe reads must have come with the disk set.
 canary=/srv/atlas-verify/canary.txt
 if [ ! -s "$canary" ]; then
