@@ -457,6 +457,10 @@ func TestPackWithoutProcesses(t *testing.T) {
 }
 
 func TestTemplatesAndReload(t *testing.T) {
+	// Under nohup the services would inherit that SIGHUP is ignored, and a shell cannot trap it then.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, unix.SIGHUP)
+	defer signal.Stop(caught)
 	b := newBench(t)
 	packDir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(packDir, "conf"), []byte("host {{.Hostname}}\n"), 0o644); err != nil {

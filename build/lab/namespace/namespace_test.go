@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -52,6 +54,10 @@ func TestRebootOrOff(t *testing.T) {
 		script string
 		again  bool
 	}{{"exit 0", false}, {"exit 3", true}, {"exit 1", false}, {"kill -HUP $$", true}, {"kill -INT $$", false}, {"kill -KILL $$", false}}
+	// Under nohup the children would inherit that SIGHUP is ignored; a signal that is caught here is not ignored there.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	defer signal.Stop(caught)
 	for _, tt := range tests {
 		cmd := exec.Command("sh", "-c", tt.script)
 		if err := cmd.Start(); err != nil {
