@@ -80,7 +80,6 @@ func TestWizard(t *testing.T) {
 	y.answer("RAID level", "raid1")
 	y.answer("Role of the set", "primary")
 	y.answer("Name of the site", "Miller Dental")
-	y.answer("Network interface", "")
 	y.answer("Management address of this server", "10.7.0.11/24")
 	y.answer("Gateway (or none)", "10.7.0.1")
 	y.answer("DNS servers (or none)", "none")
