@@ -35,7 +35,7 @@ func (s *site) startWriter(prefix string) *writer {
 		defer close(w.done)
 		for i := 0; ctx.Err() == nil && i < 2000; i++ {
 			note := fmt.Sprintf("%s-%04d", prefix, i)
-			_, err := s.lab(30*time.Second, "client", "--", "curl", "-sSf", "-m", "10", "-o", "/dev/null",
+			_, err := s.lab(time.Minute, "client", "--", "curl", "-sSf", "-m", "30", "-o", "/dev/null",
 				"--data-urlencode", "text="+note, "http://"+serviceAddress+"/notes/")
 			w.mu.Lock()
 			if err == nil {
