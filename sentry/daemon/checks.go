@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -118,6 +119,9 @@ func (d *Daemon) where(t target, k pack.Pack) (string, verify.Outcome, bool) {
 	if st != nil && st.State != initapi.Serving {
 		return "", verify.Outcome{Status: verify.Skipped, Evidence: t.name + " is " + site.StateWord(st)}, false
 	}
+	if st != nil && starting(st, k) {
+		return "", verify.Outcome{Status: verify.Skipped, Evidence: "it is just being started"}, false
+	}
 	if !t.self {
 		return t.address, verify.Outcome{}, true
 	}
@@ -129,6 +133,13 @@ func (d *Daemon) where(t target, k pack.Pack) (string, verify.Outcome, bool) {
 		return "", verify.Outcome{Status: verify.Skipped, Evidence: "the service address is not up"}, false
 	}
 	return p.Addr().String(), verify.Outcome{}, true
+}
+
+// starting tells whether init is still starting service k: what does not answer then is no fault.
+func starting(st *initapi.State, k pack.Pack) bool {
+	return slices.ContainsFunc(st.Services, func(s initapi.Service) bool {
+		return s.Name == k.Name && s.State == "starting" && s.Restarts == 0
+	})
 }
 
 func (d *Daemon) transact(ctx context.Context, t target, pr pack.Probe, kind verify.Kind, addr string) verify.Outcome {
