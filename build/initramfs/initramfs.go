@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -79,6 +80,12 @@ func Build(ctx context.Context, moduleRoot, root, kver, tmp string) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
+	// u-root would take it from this program, which does not know it when it was built with -trimpath.
+	told, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	if err != nil {
+		return nil, fmt.Errorf("initramfs: go env GOROOT: %w", err)
+	}
+	goroot := strings.TrimSpace(string(told))
 	out := filepath.Join(tmp, "initramfs.cpio")
 	var log bytes.Buffer
 	// u-root finds packages from the working directory, which must be inside the module.
@@ -91,7 +98,7 @@ func Build(ctx context.Context, moduleRoot, root, kver, tmp string) ([]byte, err
 	}
 	defer func() { _ = os.Chdir(back) }()
 	err = uimage.Create(llog.New(slog.LevelWarn, llog.WritePrintf(&log)),
-		uimage.WithReplaceEnv(golang.Default(golang.DisableCGO(), golang.WithGOARCH("amd64"), golang.WithGOOS("linux"))),
+		uimage.WithReplaceEnv(golang.Default(golang.DisableCGO(), golang.WithGOARCH("amd64"), golang.WithGOOS("linux"), golang.WithGOROOT(goroot))),
 		uimage.WithBusyboxCommands(append(Commands(), Early)...),
 		// gobusybox forces a rebuild of everything (-a): over a minute each time, for the same bytes.
 		uimage.WithBusyboxBuildOpts(&golang.BuildOpts{ExtraArgs: []string{"-a=false", "-buildvcs=false"}}),
