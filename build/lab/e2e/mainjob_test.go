@@ -108,11 +108,20 @@ func (s *site) serviceMAC(t *testing.T) string {
 func TestTwinIsSilent(t *testing.T) {
 	s := use(t, "namespace", "vm")
 	s.healthy(t, "left", "right")
+	reaches := func(address, port string) bool {
+		_, err := s.lab(time.Minute, "client", "--", "timeout", "5", "bash", "-c", "exec 3<>/dev/tcp/"+address+"/"+port)
+		return err == nil
+	}
 	for _, port := range []string{"80", "445", "3306"} {
-		out, err := s.lab(time.Minute, "client", "--", "curl", "-s", "-m", "3", "-o", "/dev/null", "telnet://10.7.0.12:"+port)
-		if err == nil {
-			t.Errorf("a client reaches port %s of the secondary: %s", port, out)
+		if !reaches(serviceAddress, port) {
+			t.Errorf("a client does not reach port %s at the service address", port)
 		}
+		if reaches("10.7.0.12", port) {
+			t.Errorf("a client reaches port %s of the secondary", port)
+		}
+	}
+	if !reaches("10.7.0.12", "8443") {
+		t.Error("a client does not reach the secondary's page")
 	}
 	out := s.client(t, "sh", "-c", "dev=$(ip -o -4 addr show to 10.7.0.100 | awk '{print $2}'); arping -c 3 -i $dev "+serviceAddress+" || arping -c 3 -I $dev "+serviceAddress)
 	macs := map[string]bool{}
