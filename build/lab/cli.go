@@ -97,6 +97,7 @@ func (v *verbs) up() *cobra.Command {
 	f.Float64Var(&gib, "disk-size", 1, "size of each disk in GiB")
 	f.IntVar(&o.MemoryMiB, "memory", 1024, "MiB for each virtual machine")
 	f.IntVar(&o.CPUs, "cpus", 0, "processors of each virtual machine (default 1, with KVM 2)")
+	f.StringSliceVar(&o.Services, "services", nil, "service packs that the site runs (default: those that are on by default), or all")
 	f.BoolVar(&o.Blank, "blank", false, "make the servers only: nothing installed, power off")
 	f.BoolVar(&o.Keep, "keep", false, "leave the servers running when something fails")
 	return c

@@ -47,7 +47,7 @@ func (l *Lab) create(ctx context.Context, o Options, p *progress) error {
 		return errors.New("the lab needs root, for network namespaces and taps: run it as root")
 	}
 	state := folder.Lab{
-		Image: filepath.Base(o.Image), Version: version(o.Image), DiskSize: o.DiskSize, MemoryMiB: o.MemoryMiB, CPUs: o.CPUs,
+		Image: filepath.Base(o.Image), Version: version(o.Image), DiskSize: o.DiskSize, MemoryMiB: o.MemoryMiB, CPUs: o.CPUs, Services: o.Services,
 		Admin: folder.Admin{User: "admin", Password: "lab-" + random(5)},
 	}
 	if state.MemoryMiB == 0 {

@@ -106,7 +106,7 @@ func (l *Lab) Answers(ctx context.Context, name string, erase bool) error {
 	}
 	order := stick.Order{
 		Server: s, First: name == state.Servers[0].Name, Disks: disks, Password: state.Admin.Password,
-		SSHKey: strings.TrimSpace(string(key)), Erase: erase,
+		SSHKey: strings.TrimSpace(string(key)), Erase: erase, Services: state.Services,
 	}
 	if state.Kind == folder.VM {
 		order.SystemDisk = vm.SystemSerial(name)

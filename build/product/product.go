@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"sayasystems.com/atlas/build/aptsource"
@@ -187,29 +188,42 @@ func (m *maker) specify(context.Context) error {
 	return nil
 }
 
-// loadPacks reads the packs that the profile wants.
+// loadPacks reads the packs that the profile wants. What they need must be among them, and none may exclude another.
 func loadPacks(standard string, p profile.Profile) ([]pack.Pack, error) {
-	var all []pack.Pack
-	for _, dir := range append([]string{standard}, p.PackDirs...) {
-		l, err := pack.LoadAll(dir)
-		if err != nil {
-			return nil, err
+	all, err := pack.LoadAll(append([]string{standard}, p.PackDirs...)...)
+	if err != nil {
+		return nil, err
+	}
+	for key, list := range map[string][]string{"packs": p.Packs, "with": p.With, "without": p.Without} {
+		for _, n := range list {
+			if !slices.ContainsFunc(all, func(k pack.Pack) bool { return k.Name == n }) {
+				return nil, fmt.Errorf("profile %s: %s: no pack is called %s: %w", p.Name, key, n, fs.ErrNotExist)
+			}
 		}
-		all = append(all, l...)
 	}
-	if len(p.Packs) == 0 {
-		return all, nil
-	}
-	by := map[string]pack.Pack{}
-	for _, k := range all {
-		by[k.Name] = k
+	wanted := func(k pack.Pack) bool {
+		if len(p.Packs) > 0 {
+			return slices.Contains(p.Packs, k.Name)
+		}
+		return !slices.Contains(p.Without, k.Name) && (k.Default != pack.Absent || slices.Contains(p.With, k.Name))
 	}
 	var out []pack.Pack
-	for _, n := range p.Packs {
-		k, ok := by[n]
-		if !ok {
-			return nil, fmt.Errorf("profile %s: packs: no pack is called %s: %w", p.Name, n, fs.ErrNotExist)
+	in := map[string]bool{}
+	for _, k := range all { // each stands after what it needs
+		if !wanted(k) {
+			continue
 		}
+		for _, n := range k.Needs {
+			if !in[n] {
+				return nil, fmt.Errorf("profile %s: pack %s needs %s, which is left out; put %s in or leave %s out too", p.Name, k.Name, n, n, k.Name)
+			}
+		}
+		for _, n := range out {
+			if (slices.Contains(k.Conflicts, n.Name) || slices.Contains(n.Conflicts, k.Name)) && (k.Default == pack.Absent || n.Default == pack.Absent) {
+				return nil, fmt.Errorf("profile %s: the packs %s and %s exclude each other; put one of them under `without`", p.Name, n.Name, k.Name)
+			}
+		}
+		in[k.Name] = true
 		out = append(out, k)
 	}
 	return out, nil

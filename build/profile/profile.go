@@ -22,7 +22,9 @@ type Profile struct {
 	SecurityMirror string   `yaml:"security_mirror"` // Debian's security archive; the host's if empty and mirror is empty too
 	Components     []string `yaml:"components"`      // of the archive; main if empty ("non-free-firmware" for some network adapters)
 	Kernel         string   `yaml:"kernel"`          // kernel package; "linux-image-amd64" if empty
-	Packs          []string `yaml:"packs"`           // names of service packs; all if empty
+	Packs          []string `yaml:"packs"`           // names of the service packs, no others; all that are not absent by default if empty
+	With           []string `yaml:"with"`            // service packs that are absent by default, to be in this image
+	Without        []string `yaml:"without"`         // service packs to leave out
 	PackDirs       []string `yaml:"pack_dirs"`       // folders with further packs, relative to the profile
 	Packages       []string `yaml:"packages"`        // further Debian packages
 	ModulesExclude []string `yaml:"modules_exclude"` // directories of kernel modules to leave out; see DefaultExclude
@@ -126,6 +128,16 @@ func (p *Profile) check(f *settings.File) error {
 		}
 		if slices.Index(p.Packs, v) != i {
 			return f.Errorf(fmt.Sprintf("packs[%d]", i), "%s is listed twice", v)
+		}
+	}
+	for key, list := range map[string][]string{"with": p.With, "without": p.Without} {
+		for i, v := range list {
+			if !nameRE.MatchString(v) {
+				return f.Errorf(fmt.Sprintf("%s[%d]", key, i), "%q is not the name of a service pack", v)
+			}
+			if len(p.Packs) > 0 {
+				return f.Errorf(key, "stands beside packs, which lists them all; give one of them")
+			}
 		}
 	}
 	for i, v := range p.ModulesExclude {

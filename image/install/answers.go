@@ -37,9 +37,12 @@ type SetChoice struct {
 
 // NewSite founds a site.
 type NewSite struct {
-	Name     string           `yaml:"name"`     // for people: "Miller Dental"
-	Hostname string           `yaml:"hostname"` // of the primary, as clients know it
-	Service  siteconf.Service `yaml:"service"`  // MAC may be empty: then it is made
+	Name      string                 `yaml:"name"`                // for people: "Miller Dental"
+	Hostname  string                 `yaml:"hostname"`            // of the primary, as clients know it
+	Domain    string                 `yaml:"domain,omitempty"`    // DNS domain of the office
+	Service   siteconf.Service       `yaml:"service"`             // MAC may be empty: then it is made
+	Addresses []siteconf.PackAddress `yaml:"addresses,omitempty"` // of packs that have their own
+	Services  []string               `yaml:"services,omitempty"`  // packs to run; those that are on by default if empty
 }
 
 // JoinSite joins the site of a server that is already running.

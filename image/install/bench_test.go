@@ -212,7 +212,7 @@ func (b *bench) verifyInstalled() {
 		"parts/a": "the root", "parts/esp/EFI/BOOT/BOOTX64.EFI": "content of EFI/BOOT/BOOTX64.EFI",
 		"parts/esp/EFI/Linux/atlas-1.2-a+3.efi": "content of atlas/slot-a.efi",
 		"set/etc/1.2/hostname":                  "office\n",
-		"set/etc/1.2/hosts":                     "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n10.7.0.10\toffice\n",
+		"set/etc/1.2/hosts":                     "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n10.7.0.10\toffice.atlas.internal office\n",
 		"set/etc/1.2/passwd":                    "root:x:0:0:root:/root:/bin/bash\nadmin:x:1000:1000:Administrator:/home/admin:/bin/bash\n",
 		"set/etc/1.2/group":                     "root:x:0:\nsudo:x:27:admin\nusers:x:100:admin\nadmin:x:1000:\n",
 	}

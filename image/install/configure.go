@@ -105,7 +105,7 @@ func (r *run) configureSet(setDir string) error {
 
 // hosts is /etc/hosts: the site's name is the same on every set, since a twin must answer as the primary does.
 func hosts(s siteconf.Site) string {
-	return fmt.Sprintf("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n%s\t%s\n", addrOf(s.Service.Address), s.Hostname)
+	return fmt.Sprintf("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n%s\t%s %s\n", addrOf(s.Service.Address), s.FQDN(), s.Hostname)
 }
 
 func (r *run) adminHome(setDir, etc string) error {

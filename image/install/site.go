@@ -74,7 +74,10 @@ func (r *run) address(ctx context.Context) error {
 func (r *run) found() error {
 	n := *r.a.New
 	r.say("founding the site %s", n.Name)
-	s := siteconf.Site{Site: uuid.NewString(), Name: strings.TrimSpace(n.Name), Hostname: n.Hostname, Service: n.Service}
+	s := siteconf.Site{
+		Site: uuid.NewString(), Name: strings.TrimSpace(n.Name), Hostname: n.Hostname, Domain: n.Domain, Service: n.Service,
+		Addresses: n.Addresses, Services: n.Services,
+	}
 	if s.Service.MAC == "" {
 		s.Service.MAC = newMAC()
 	}

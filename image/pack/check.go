@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,10 +16,13 @@ import (
 	"sayasystems.com/atlas/image/siteconf"
 )
 
-// Fixed account IDs lie between these, both included.
+// Fixed account IDs lie between these, both included: the lower range is for the packs of ATLAS, the upper for vendors' own.
+// What lies between is for accounts of base packages.
 const (
-	MinID = 600
-	MaxID = 639
+	MinID       = 600
+	MaxID       = 639
+	MinVendorID = 660
+	MaxVendorID = 699
 )
 
 var (
@@ -68,9 +72,35 @@ func (l *loaded) checkHead() error {
 	case l.Scope != "" && l.Scope != ScopeSite && l.Scope != ScopeServer:
 		return l.f.Errorf("scope", "must be site or server")
 	}
+	if err := l.checkChoice(); err != nil {
+		return err
+	}
 	for i, n := range l.Needs {
 		if n == l.Name {
 			return l.f.Errorf(fmt.Sprintf("needs[%d]", i), "a pack cannot need itself")
+		}
+	}
+	return nil
+}
+
+// checkChoice checks what says where and beside what the pack runs.
+func (l *loaded) checkChoice() error {
+	switch {
+	case !slices.Contains([]string{"", On, Off, Absent}, l.Default):
+		return l.f.Errorf("default", "must be on, off or absent")
+	case !slices.Contains([]string{"", AddressSite, AddressOwn}, l.Address):
+		return l.f.Errorf("address", "must be site or own")
+	case l.Address == AddressOwn && l.Scope == ScopeServer:
+		return l.f.Errorf("address", "a pack of scope server listens on the management address and cannot have its own")
+	case l.Address == AddressOwn && l.Default != Off && l.Default != Absent:
+		return l.f.Errorf("default", "must be off, since a pack with its own address cannot run before site.yaml gives it one")
+	}
+	for i, n := range l.Conflicts {
+		switch {
+		case n == l.Name:
+			return l.f.Errorf(fmt.Sprintf("conflicts[%d]", i), "a pack cannot conflict with itself")
+		case slices.Contains(l.Needs, n):
+			return l.f.Errorf(fmt.Sprintf("conflicts[%d]", i), "%s is also needed by this pack", n)
 		}
 	}
 	return nil
@@ -109,8 +139,8 @@ func (l *loaded) checkAccounts() error {
 			return l.f.Errorf(key+".name", "%q is not an account name", a.Name)
 		case names[a.Name]:
 			return l.f.Errorf(key+".name", "%s stands here twice", a.Name)
-		case a.ID < MinID || a.ID > MaxID:
-			return l.f.Errorf(key+".id", "is %d; must be between %d and %d", a.ID, MinID, MaxID)
+		case !(a.ID >= MinID && a.ID <= MaxID) && !(a.ID >= MinVendorID && a.ID <= MaxVendorID):
+			return l.f.Errorf(key+".id", "is %d; must be between %d and %d for an own application (%d to %d are ATLAS's)", a.ID, MinVendorID, MaxVendorID, MinID, MaxID)
 		case ids[a.ID]:
 			return l.f.Errorf(key+".id", "%d stands here twice", a.ID)
 		case a.Home != "" && !absolute(a.Home):
@@ -205,8 +235,10 @@ func (l *loaded) checkPorts() error {
 			return l.f.Errorf(key+".port", "is %d; must be between 1 and 65535", p.Port)
 		case p.Proto != "tcp" && p.Proto != "udp":
 			return l.f.Errorf(key+".proto", "must be tcp or udp")
-		case l.Scope != ScopeServer && p.Proto == "tcp" && (p.Port == layout.DashboardPort || p.Port == layout.PeerPort || p.Port == layout.SSHPort):
+		case l.Scope != ScopeServer && l.Address != AddressOwn && p.Proto == "tcp" && (p.Port == layout.DashboardPort || p.Port == layout.PeerPort || p.Port == layout.SSHPort):
 			return l.f.Errorf(key+".port", "%d belongs to ATLAS itself on the management address, where the other servers could not reach this service", p.Port)
+		case l.Address == AddressOwn && PeerPort(p.Port) > 65535:
+			return l.f.Errorf(key+".port", "is %d; a pack with its own address can use ports up to %d", p.Port, 65535-PeerPort(0))
 		case seen[Port{Port: p.Port, Proto: p.Proto}]:
 			return l.f.Errorf(key+".port", "%d/%s stands here twice", p.Port, p.Proto)
 		}

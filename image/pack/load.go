@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -19,6 +20,20 @@ const (
 	ScopeSite   = "site"   // runs where a set serves, on the service address
 	ScopeServer = "server" // runs always, on the management address, without a disk set
 )
+
+// Values of Pack.Default and Pack.Address.
+const (
+	On     = "on"
+	Off    = "off"
+	Absent = "absent"
+
+	AddressSite = "site"
+	AddressOwn  = "own"
+)
+
+// PeerPort is the port of the management address at which peers reach port of a pack that has an address of its own: several
+// such packs, and those of the site, may use the same port.
+func PeerPort(port int) int { return 20000 + port }
 
 // loaded is a pack with the places of its keys.
 type loaded struct {
@@ -49,9 +64,24 @@ func load(dir string) (loaded, error) {
 	return l, nil
 }
 
-// LoadAll reads every pack below dir (folders that hold a pack.yaml) and checks them against each other. A pack
+// LoadAll reads every pack below dirs (folders that hold a pack.yaml) and checks them against each other. A pack
 // stands after all that it needs; otherwise the order is that of the names.
-func LoadAll(dir string) ([]Pack, error) {
+func LoadAll(dirs ...string) ([]Pack, error) {
+	var all []loaded
+	for _, dir := range dirs {
+		some, err := loadDir(dir)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	if err := crossCheck(all); err != nil {
+		return nil, err
+	}
+	return order(all)
+}
+
+func loadDir(dir string) ([]loaded, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("load packs: %w", err)
@@ -74,49 +104,86 @@ func LoadAll(dir string) ([]Pack, error) {
 	if len(all) == 0 {
 		return nil, fmt.Errorf("load packs: no folder with a %s below %s", FileName, dir)
 	}
-	if err := crossCheck(all); err != nil {
-		return nil, err
-	}
-	return order(all)
+	return all, nil
 }
 
-// crossCheck finds what two packs cannot both have.
+// crossCheck finds what two packs cannot both have. Packs that conflict never run together, and may have the same.
 func crossCheck(all []loaded) error {
-	ids, names, files, ports := map[int]string{}, map[string]string{}, map[string]string{}, map[string]string{}
-	packs := map[string]bool{}
+	packs := map[string]loaded{}
 	for _, l := range all {
-		packs[l.Name] = true
+		if other, ok := packs[l.Name]; ok {
+			return l.f.Errorf("name", "there is a pack %s already, in %s", l.Name, other.Dir)
+		}
+		packs[l.Name] = l
 	}
 	for _, l := range all {
-		for i, a := range l.Accounts {
-			if other, ok := ids[a.ID]; ok {
-				return l.f.Errorf(fmt.Sprintf("accounts[%d].id", i), "%d is already taken by pack %s; IDs are unique over all packs", a.ID, other)
-			}
-			if other, ok := names[a.Name]; ok {
-				return l.f.Errorf(fmt.Sprintf("accounts[%d].name", i), "account %s is already made by pack %s", a.Name, other)
-			}
-			ids[a.ID], names[a.Name] = l.Name, l.Name
-		}
-		for i, file := range l.Files {
-			if other, ok := files[file.To]; ok {
-				return l.f.Errorf(fmt.Sprintf("files[%d].to", i), "%s is already put there by pack %s", file.To, other)
-			}
-			files[file.To] = l.Name
-		}
-		for i, p := range l.Ports {
-			k := fmt.Sprintf("%d/%s", p.Port, p.Proto)
-			if other, ok := ports[k]; ok {
-				return l.f.Errorf(fmt.Sprintf("ports[%d].port", i), "%s is already used by pack %s", k, other)
-			}
-			ports[k] = l.Name
-		}
 		for i, n := range l.Needs {
-			if !packs[n] {
+			if _, ok := packs[n]; !ok {
 				return l.f.Errorf(fmt.Sprintf("needs[%d]", i), "there is no pack %q; known: %s", n, strings.Join(sorted(packs), ", "))
 			}
 		}
 	}
+	for i, l := range all {
+		for _, other := range all[:i] {
+			if l.conflicts(other) {
+				continue
+			}
+			if err := l.clash(other); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
+}
+
+func (l loaded) conflicts(other loaded) bool {
+	return slices.Contains(l.Conflicts, other.Name) || slices.Contains(other.Conflicts, l.Name)
+}
+
+// clash tells what l has that is already another pack's.
+func (l loaded) clash(other loaded) error {
+	for i, a := range l.Accounts {
+		for _, b := range other.Accounts {
+			switch {
+			case a.Name == b.Name:
+				return l.f.Errorf(fmt.Sprintf("accounts[%d].name", i), "account %s is already made by pack %s", a.Name, other.Name)
+			case a.ID == b.ID:
+				return l.f.Errorf(fmt.Sprintf("accounts[%d].id", i), "%d is already taken by pack %s; IDs are unique over all packs", a.ID, other.Name)
+			}
+		}
+	}
+	for i, a := range l.Files {
+		for _, b := range other.Files {
+			if a.To == b.To {
+				return l.f.Errorf(fmt.Sprintf("files[%d].to", i), "%s is already put there by pack %s", a.To, other.Name)
+			}
+		}
+	}
+	for i, a := range l.Ports {
+		for _, b := range other.Ports {
+			if l.peerPort(a) == other.peerPort(b) && a.Proto == b.Proto {
+				return l.f.Errorf(fmt.Sprintf("ports[%d].port", i), "%d/%s is already used by pack %s", a.Port, a.Proto, other.Name)
+			}
+		}
+	}
+	for i, a := range l.Processes {
+		for _, b := range other.Processes {
+			for _, u := range a.Units {
+				if slices.Contains(b.Units, u) {
+					return l.f.Errorf(fmt.Sprintf("processes[%d].units", i), "%s is already a process of pack %s", u, other.Name)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// peerPort tells ports at different addresses apart.
+func (l loaded) peerPort(p Port) string {
+	if l.Address == AddressOwn {
+		return fmt.Sprint(l.Name, " ", p.Port)
+	}
+	return fmt.Sprint(p.Port)
 }
 
 // order sorts packs so that each stands after what it needs.
@@ -167,6 +234,8 @@ func (l *loaded) fill() {
 		}
 	}
 	def(&l.Scope, ScopeSite)
+	def(&l.Default, On)
+	def(&l.Address, AddressSite)
 	for i := range l.Files {
 		def(&l.Files[i].Mode, "0644")
 	}
@@ -189,7 +258,7 @@ func (l *loaded) fill() {
 	}
 }
 
-func sorted(m map[string]bool) []string {
+func sorted[T any](m map[string]T) []string {
 	var out []string
 	for k := range m {
 		out = append(out, k)

@@ -19,7 +19,7 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Pack{
-		Name: "web", Title: "Web server", Scope: ScopeSite, Packages: []string{"apache2"},
+		Name: "web", Title: "Web server", Scope: ScopeSite, Default: On, Address: AddressSite, Packages: []string{"apache2"},
 		PackagesFor: []ReleasePackages{{"13", []string{"php8.4"}}},
 		Accounts:    []Account{{"web", 601, "/srv/www", []string{"users"}}},
 		Files:       []File{{"web.conf", "/etc/web.conf", "0644", true}},
@@ -114,7 +114,7 @@ func TestExpand(t *testing.T) {
 		{"plain", "plain", ""},
 		{"{{.Service}}:80 {{ .Hostname }}{{.Site}}", "10.7.0.10:80 office", ""},
 		{"}} and { are nothing", "}} and { are nothing", ""},
-		{"{{.Nothing}}", "", "{{.Nothing}} is not a known variable; known: {{.Service}}, {{.Prefix}}"},
+		{"{{.Nothing}}", "", "{{.Nothing}} is not a known variable; known: {{.Service}}, {{.Service6}}"},
 		{"{{Service}}", "", "{{Service}} is not a known variable"},
 		{"{{if .Service}}", "", "{{if .Service}} is not a known variable"},
 		{"a {{.Service", "", `"{{.Service" is not closed by }}`},

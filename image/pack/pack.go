@@ -6,9 +6,12 @@ package pack
 // Pack is one service. Paths of data live on the disk set below /var, /srv or /home; configuration below /etc.
 type Pack struct {
 	Name        string            `yaml:"name" json:"name"`
-	Title       string            `yaml:"title" json:"title"`           // for people: "Web server"
-	Scope       string            `yaml:"scope,omitempty" json:"scope"` // "site" (default): runs where a set serves, on the service address; "server": runs always (ssh)
-	Packages    []string          `yaml:"packages" json:"packages"`     // Debian packages, same name in every release
+	Title       string            `yaml:"title" json:"title"`                             // for people: "Web server"
+	Scope       string            `yaml:"scope,omitempty" json:"scope"`                   // "site" (default): runs where a set serves, on the service address; "server": runs always (ssh)
+	Default     string            `yaml:"default,omitempty" json:"default"`               // "on" (default), "off": runs only where site.yaml names it, "absent": not in an image unless the profile names it; then on
+	Conflicts   []string          `yaml:"conflicts,omitempty" json:"conflicts,omitempty"` // packs that cannot run beside this one; the two may share ports, files and accounts
+	Address     string            `yaml:"address,omitempty" json:"address"`               // "site" (default): the service address; "own": the address that site.yaml gives this pack in addresses
+	Packages    []string          `yaml:"packages" json:"packages"`                       // Debian packages, same name in every release
 	PackagesFor []ReleasePackages `yaml:"packages_for,omitempty" json:"packages_for,omitempty"`
 	Accounts    []Account         `yaml:"accounts,omitempty" json:"accounts,omitempty"`
 	Files       []File            `yaml:"files,omitempty" json:"files,omitempty"` // put into the image over what the packages ship
@@ -59,17 +62,31 @@ type Step struct {
 
 // Process is one supervised daemon.
 type Process struct {
-	Name        string   `yaml:"name" json:"name"`
-	Command     []string `yaml:"command" json:"command"` // absolute path first; arguments may use {{.Service}} and the other Vars
-	User        string   `yaml:"user,omitempty" json:"user,omitempty"`
-	Env         []string `yaml:"env,omitempty" json:"env,omitempty"` // "KEY=VALUE"
-	RunDirs     []RunDir `yaml:"run_dirs,omitempty" json:"run_dirs,omitempty"`
-	Ready       Ready    `yaml:"ready" json:"ready"`
-	After       []string `yaml:"after,omitempty" json:"after,omitempty"`               // processes of this pack that must be ready first
-	Stop        string   `yaml:"stop,omitempty" json:"stop,omitempty"`                 // signal name, "TERM" if empty
-	StopTimeout string   `yaml:"stop_timeout,omitempty" json:"stop_timeout,omitempty"` // then the cgroup is killed; "20s" if empty
-	Reload      string   `yaml:"reload,omitempty" json:"reload,omitempty"`             // signal name; "" = cannot
-	ExitCodes   []int    `yaml:"exit_codes,omitempty" json:"exit_codes,omitempty"`     // regarded as a clean stop besides 0
+	Name          string   `yaml:"name" json:"name"`
+	Command       []string `yaml:"command" json:"command"` // absolute path first; arguments may use {{.Service}} and the other Vars
+	User          string   `yaml:"user,omitempty" json:"user,omitempty"`
+	Env           []string `yaml:"env,omitempty" json:"env,omitempty"` // "KEY=VALUE"
+	RunDirs       []RunDir `yaml:"run_dirs,omitempty" json:"run_dirs,omitempty"`
+	Ready         Ready    `yaml:"ready" json:"ready"`
+	After         []string `yaml:"after,omitempty" json:"after,omitempty"`                   // processes of this pack that must be ready first
+	Units         []string `yaml:"units,omitempty" json:"units,omitempty"`                   // names by which systemctl and service know it; its own if empty
+	Only          string   `yaml:"only,omitempty" json:"only,omitempty"`                     // "hardware" or "namespace" (the lab's kind of server): elsewhere it is left out
+	Oneshot       bool     `yaml:"oneshot,omitempty" json:"oneshot,omitempty"`               // the command runs to its end, then the process counts as ready; stop_command undoes it
+	StopCommand   []string `yaml:"stop_command,omitempty" json:"stop_command,omitempty"`     // run before the stop signal
+	Stop          string   `yaml:"stop,omitempty" json:"stop,omitempty"`                     // signal name, "TERM" if empty
+	StopTimeout   string   `yaml:"stop_timeout,omitempty" json:"stop_timeout,omitempty"`     // then the cgroup is killed; "20s" if empty
+	Reload        string   `yaml:"reload,omitempty" json:"reload,omitempty"`                 // signal name; "" = cannot
+	ReloadCommand []string `yaml:"reload_command,omitempty" json:"reload_command,omitempty"` // instead of a signal
+	Limits        Limits   `yaml:"limits,omitempty" json:"limits"`
+	Private       []string `yaml:"private,omitempty" json:"private,omitempty"`       // directories that are empty ones of its own, in a mount namespace of its own
+	ExitCodes     []int    `yaml:"exit_codes,omitempty" json:"exit_codes,omitempty"` // regarded as a clean stop besides 0
+}
+
+// Limits bound one process with all its children; zero values bound nothing.
+type Limits struct {
+	Memory    string `yaml:"memory,omitempty" json:"memory,omitempty"`       // "512M", "2G": memory.max of its control group
+	Processes int    `yaml:"processes,omitempty" json:"processes,omitempty"` // pids.max
+	Files     int    `yaml:"files,omitempty" json:"files,omitempty"`         // RLIMIT_NOFILE
 }
 
 // RunDir is a directory below /run made before the start.
@@ -106,9 +123,19 @@ type Probe struct {
 // Vars are what commands, arguments and template files of a pack may refer to, as {{.Name}}.
 type Vars struct {
 	Service    string // service address without prefix length
+	Service6   string // IPv6 service address without prefix length; "" = none
+	Address    string // address that the pack listens on: its own if it has one, else Service
 	Prefix     string // service address with prefix length
 	Management string // management address without prefix length
-	Hostname   string // the site's host name
+	Hostname   string // the site's host name, without domain
+	Domain     string // the site's DNS domain
+	FQDN       string // Hostname and Domain
+	Realm      string // Kerberos realm: Domain in upper case
+	BaseDN     string // LDAP base: dc=office,dc=example
+	Role       string // "primary" or "secondary"
+	Kind       string // "hardware" or "namespace" (the lab's)
+	Release    string // Debian release of the image: "13"
+	Peers      string // management addresses of the other servers, separated by spaces
 	Server     string // this server's name
 	Site       string // site UUID
 	SiteName   string

@@ -2,14 +2,24 @@ package pack
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"sayasystems.com/atlas/image/settings"
 )
 
+// UnitNames are the names by which systemctl and service know the process.
+func (p Process) UnitNames() []string {
+	if len(p.Units) == 0 {
+		return []string{p.Name}
+	}
+	return p.Units
+}
+
 func (l *loaded) checkProcesses() error {
-	if len(l.Processes) == 0 && len(l.Needs) == 0 {
-		return l.f.Errorf("processes", "is missing; a pack without a process of its own must need one that has")
+	if len(l.Processes) == 0 && len(l.Needs) == 0 && len(l.Init) == 0 {
+		return l.f.Errorf("processes", "is missing; a pack without a process of its own must need one that has, or do something in init")
 	}
 	names := map[string]int{}
 	for i, p := range l.Processes {
@@ -96,7 +106,59 @@ func (l *loaded) checkProcess(key string, p Process) error {
 	if err := checkDuration(l.f, key+".stop_timeout", p.StopTimeout); err != nil {
 		return err
 	}
+	if err := l.checkOptions(key, p); err != nil {
+		return err
+	}
+	if p.Oneshot {
+		if r := p.Ready; r.Notify || r.TCP != 0 || r.Socket != "" || len(r.Command) > 0 {
+			return l.f.Errorf(key+".ready", "a oneshot process is ready when its command has ended; leave this out")
+		}
+		return checkDuration(l.f, key+".ready.timeout", p.Ready.Timeout)
+	}
 	return checkReady(l.f, key+".ready", p.Ready)
+}
+
+var (
+	memoryPattern = regexp.MustCompile(`^[1-9][0-9]{0,5}[KMG]$`)
+	unitPattern   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_@.-]{0,60}$`)
+)
+
+func (l *loaded) checkOptions(key string, p Process) error {
+	for j, u := range p.Units {
+		if !unitPattern.MatchString(u) {
+			return l.f.Errorf(fmt.Sprintf("%s.units[%d]", key, j), "%q must be a unit's name without .service, such as apache2", u)
+		}
+	}
+	if !slices.Contains([]string{"", "hardware", "namespace"}, p.Only) {
+		return l.f.Errorf(key+".only", "must be hardware or namespace")
+	}
+	for _, c := range []struct {
+		key     string
+		command []string
+	}{{".stop_command", p.StopCommand}, {".reload_command", p.ReloadCommand}} {
+		if len(c.command) == 0 {
+			continue
+		}
+		if err := checkCommand(l.f, key+c.key, c.command); err != nil {
+			return err
+		}
+	}
+	switch {
+	case p.Reload != "" && len(p.ReloadCommand) > 0:
+		return l.f.Errorf(key+".reload_command", "stands beside reload; give one of them")
+	case p.Limits.Memory != "" && !memoryPattern.MatchString(p.Limits.Memory):
+		return l.f.Errorf(key+".limits.memory", "%q must be a number with K, M or G, such as 512M", p.Limits.Memory)
+	case p.Limits.Processes < 0:
+		return l.f.Errorf(key+".limits.processes", "must not be negative")
+	case p.Limits.Files < 0:
+		return l.f.Errorf(key+".limits.files", "must not be negative")
+	}
+	for j, d := range p.Private {
+		if !absolute(d) || !below(d, "/run", "/var", "/tmp") {
+			return l.f.Errorf(fmt.Sprintf("%s.private[%d]", key, j), "%q must be an absolute path below /run, /var or /tmp", d)
+		}
+	}
+	return nil
 }
 
 func checkReady(f *settings.File, key string, r Ready) error {

@@ -15,8 +15,9 @@ import (
 )
 
 var (
-	namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
-	uuidPattern = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	namePattern   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
+	domainPattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	uuidPattern   = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 )
 
 // ValidName tells whether s can be a server's or host's name: a DNS label in lower case, at most 32 characters.
@@ -44,6 +45,14 @@ func (m Management) Check(f *settings.File, prefix string) error {
 		if _, err := netip.ParsePrefix(m.Address); err != nil {
 			return f.Errorf(prefix+".address", "must be an address with prefix length such as 10.7.0.11/24, or dhcp")
 		}
+	}
+	switch {
+	case len(m.Bond) == 1 || len(m.Bond) > 2:
+		return f.Errorf(prefix+".bond", "must name two network interfaces")
+	case len(m.Bond) == 2 && m.Bond[0] == m.Bond[1]:
+		return f.Errorf(prefix+".bond[1]", "%s stands here twice", m.Bond[1])
+	case len(m.Bond) > 0 && m.Interface != "":
+		return f.Errorf(prefix+".bond", "stands beside interface; give one of them")
 	}
 	return checkHosts(f, prefix, m.Gateway, m.DNS)
 }
@@ -82,13 +91,59 @@ func LoadSite(etc string) (Site, error) {
 	case !ValidName(s.Hostname):
 		return s, f.Errorf("hostname", "must be lower-case letters, digits and hyphens, at most 32")
 	}
-	return s, s.Service.Check(f, "service")
+	if s.Domain != "" && !ValidDomain(s.Domain) {
+		return s, f.Errorf("domain", "must be a DNS domain in lower case such as office.example")
+	}
+	if err := s.Service.Check(f, "service"); err != nil {
+		return s, err
+	}
+	return s, CheckAddresses(f, "addresses", s.Addresses, s.Service.Address)
+}
+
+// ValidDomain tells whether s can be a site's DNS domain.
+func ValidDomain(s string) bool { return len(s) <= 200 && domainPattern.MatchString(s) }
+
+// CheckAddresses tells what is wrong with the addresses of packs; key is theirs in f.
+func CheckAddresses(f *settings.File, key string, list []PackAddress, service string) error {
+	packs, used := map[string]bool{}, map[netip.Addr]bool{}
+	if p, err := netip.ParsePrefix(service); err == nil {
+		used[p.Addr()] = true
+	}
+	for i, a := range list {
+		k := fmt.Sprintf("%s[%d]", key, i)
+		p, err := netip.ParsePrefix(a.Address)
+		switch {
+		case !namePattern.MatchString(a.Pack):
+			return f.Errorf(k+".pack", "must be the name of a service pack")
+		case packs[a.Pack]:
+			return f.Errorf(k+".pack", "%s stands here twice", a.Pack)
+		case err != nil || !p.Addr().Is4() || p.Addr() == p.Masked().Addr():
+			return f.Errorf(k+".address", "must be an IPv4 host address with prefix length such as 10.7.0.20/24")
+		case used[p.Addr()]:
+			return f.Errorf(k+".address", "%s is used already; each pack needs its own", p.Addr())
+		}
+		packs[a.Pack], used[p.Addr()] = true, true
+	}
+	return nil
 }
 
 // Check tells what is wrong with the service address; prefix is its key in f.
 func (s Service) Check(f *settings.File, prefix string) error {
 	if p, err := netip.ParsePrefix(s.Address); err != nil || p.Addr() == p.Masked().Addr() {
 		return f.Errorf(prefix+".address", "must be a host address with prefix length such as 10.7.0.10/24")
+	}
+	if s.Address6 != "" {
+		if p, err := netip.ParsePrefix(s.Address6); err != nil || !p.Addr().Is6() || p.Addr().Is4In6() || p.Addr().IsLinkLocalUnicast() || p.Addr().IsMulticast() {
+			return f.Errorf(prefix+".address6", "must be an IPv6 address with prefix length such as fd07::10/64")
+		}
+	}
+	if s.Gateway6 != "" {
+		if a, err := netip.ParseAddr(s.Gateway6); err != nil || !a.Is6() {
+			return f.Errorf(prefix+".gateway6", "must be an IPv6 address such as fd07::1")
+		}
+	}
+	if s.VLAN < 0 || s.VLAN > 4094 {
+		return f.Errorf(prefix+".vlan", "must be between 1 and 4094, or left out")
 	}
 	if s.MAC != "" {
 		if m, err := net.ParseMAC(s.MAC); err != nil || len(m) != 6 || m[0]&1 != 0 {

@@ -165,22 +165,23 @@ func (s *Server) keepManagement(ctx context.Context, m network.Management) {
 	}
 }
 
-// vars are what packs may refer to, as far as it is known.
-func (s *Server) vars() pack.Vars {
+// vars are what pack p may refer to, as far as it is known.
+func (s *Server) vars(p pack.Pack) pack.Vars {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := pack.Vars{
 		Hostname: s.st.server.Name, Server: s.st.server.Name, Site: s.st.peers.Site, SiteName: s.st.peers.SiteName,
-		StateDir: s.o.Dirs.State,
+		StateDir: s.o.Dirs.State, Kind: s.o.Handover.Kind, Role: string(s.st.decision.Role), Release: s.o.Release,
 	}
 	if a := s.st.management.Address; a.IsValid() {
 		v.Management = a.Addr().String()
 	}
-	if s.st.site.Hostname != "" {
-		v.Hostname, v.Prefix = s.st.site.Hostname, s.st.site.Service.Address
-		v.Service, _, _ = strings.Cut(s.st.site.Service.Address, "/")
+	var peers []string
+	for _, q := range s.st.peers.Peers {
+		peers = append(peers, q.Address)
 	}
-	return v
+	v.Peers = strings.Join(peers, " ")
+	return v.WithSite(s.st.site, p)
 }
 
 // startAccess starts what runs on every server whether it serves or not: remote login and sentry.
@@ -207,7 +208,8 @@ func (s *Server) startAccess(context.Context) (string, error) {
 }
 
 func (s *Server) startService(p pack.Pack, log *logfile.File) error {
-	if err := s.supervisor().Add(p, s.vars(), log); err != nil {
+	p = p.On(s.o.Handover.Kind)
+	if err := s.supervisor().Add(p, s.vars(p), log); err != nil {
 		return err
 	}
 	return s.supervisor().Start(p.Name)

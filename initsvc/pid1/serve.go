@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"sayasystems.com/atlas/image/pack"
@@ -229,17 +228,11 @@ func (s *Server) defend(ctx context.Context, p network.Plan) {
 	}
 }
 
-// sitePacks are the packs that run where a set serves, those of site.yaml or all.
+// sitePacks are the packs that run where a set serves, by the site's choice.
 func (s *Server) sitePacks() []pack.Pack {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var out []pack.Pack
-	for _, p := range s.st.packs {
-		if p.Scope != "server" && (len(s.st.site.Services) == 0 || slices.Contains(s.st.site.Services, p.Name)) {
-			out = append(out, p)
-		}
-	}
-	return out
+	return pack.Selected(s.st.packs, s.st.site.Services)
 }
 
 func (s *Server) startServices(ctx context.Context) (string, error) {

@@ -105,7 +105,7 @@ func (d *Daemon) packCheck(t target, k pack.Pack, pr pack.Probe) verify.Check {
 		if !ok {
 			return out
 		}
-		return d.transact(ctx, t, pr, kind, addr)
+		return d.transact(ctx, t, k, pr, kind, addr)
 	}
 	return c
 }
@@ -142,9 +142,10 @@ func starting(st *initapi.State, k pack.Pack) bool {
 	})
 }
 
-func (d *Daemon) transact(ctx context.Context, t target, pr pack.Probe, kind verify.Kind, addr string) verify.Outcome {
+func (d *Daemon) transact(ctx context.Context, t target, k pack.Pack, pr pack.Probe, kind verify.Kind, addr string) verify.Outcome {
 	conf, _ := siteconf.LoadSite(d.cfg.Etc) // no set, no site.yaml: the probe does without a host name
-	vars := pack.Vars{Service: addr, Management: t.address, Hostname: conf.Hostname, Server: t.name, Site: conf.Site, SiteName: conf.Name, StateDir: d.cfg.StateDir}
+	vars := pack.Vars{Management: t.address, Server: t.name, Site: conf.Site, SiteName: conf.Name, StateDir: d.cfg.StateDir}.WithSite(conf, k)
+	vars.Service, vars.Address = addr, addr
 	params := make(map[string]string, len(pr.Params))
 	for key, v := range pr.Params {
 		x, err := pack.Expand(v, vars)

@@ -47,6 +47,7 @@ type Lab struct {
 	DiskSize  int64     `json:"disk_size"`            // of a new disk, bytes
 	MemoryMiB int       `json:"memory_mib,omitempty"` // of a virtual machine
 	CPUs      int       `json:"cpus,omitempty"`
+	Services  []string  `json:"services,omitempty"` // packs that the site runs; empty = those on by default
 	Servers   []Server  `json:"servers"`
 	Forwards  []Forward `json:"forwards,omitempty"`
 }

@@ -29,7 +29,17 @@ const (
 	Prefix  = "/24"
 	Gateway = "10.7.0.1"
 	Service = "10.7.0.10"
+	AD      = "10.7.0.20" // service address of the pack addc
 	Client  = "10.7.0.100"
+)
+
+// The office's IPv6 network and DNS domain.
+const (
+	Prefix6  = "/64"
+	Gateway6 = "fd07::1"
+	Service6 = "fd07::10"
+	Client6  = "fd07::100"
+	Domain   = "office.example"
 )
 
 const bridge = "switch"

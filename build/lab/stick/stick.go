@@ -30,10 +30,11 @@ type Order struct {
 	SystemDisk string              // serial; "" for a namespace server
 	Disks      map[int]folder.Disk // in its bays
 	Password   string
-	SSHKey     string // public
-	Erase      bool   // disks may hold something
-	Code       string // join code; "" to take join.yaml on the stick
-	Peer       string // management address of the server that gave the code
+	SSHKey     string   // public
+	Erase      bool     // disks may hold something
+	Services   []string // packs that the site runs
+	Code       string   // join code; "" to take join.yaml on the stick
+	Peer       string   // management address of the server that gave the code
 }
 
 // Answers returns install.yaml for a server of the lab: the first gets the primary set, the second the secondary, a third none.
@@ -65,7 +66,11 @@ func Answers(o Order) install.Answers {
 	a.Set.Role = roles.Primary
 	a.Password = o.Password
 	a.SSHKeys = []string{o.SSHKey}
-	a.New = &install.NewSite{Name: "Lab", Hostname: "office", Service: siteconf.Service{Address: office.Service + office.Prefix, Gateway: office.Gateway}}
+	a.New = &install.NewSite{
+		Name: "Lab", Hostname: "office", Domain: office.Domain, Services: o.Services,
+		Service:   siteconf.Service{Address: office.Service + office.Prefix, Address6: office.Service6 + office.Prefix6, Gateway: office.Gateway},
+		Addresses: []siteconf.PackAddress{{Pack: "addc", Address: office.AD + office.Prefix}},
+	}
 	return a
 }
 
