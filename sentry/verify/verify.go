@@ -57,9 +57,12 @@ type Kind func(ctx context.Context, t Target) Outcome
 func Kinds() map[string]Kind {
 	return map[string]Kind{
 		"http":  HTTP,
+		"imap":  IMAP,
+		"mail":  Mail,
 		"mysql": MySQL,
 		"ping":  Ping,
 		"smb":   SMB,
+		"smtp":  SMTP,
 		"tcp":   TCP,
 	}
 }
@@ -71,8 +74,11 @@ func Kinds() map[string]Kind {
 func CheckParams(kind string, params map[string]string) error {
 	known := map[string][]string{
 		"http":  {"scheme", "port", "path", "host", "status", "contains", "user", "secret", "timeout"},
+		"imap":  {"port", "user", "secret", "tls", "timeout"},
+		"mail":  {"port", "imap", "user", "secret", "to", "tls", "timeout"},
 		"mysql": {"port", "user", "secret", "database", "table", "scratch", "timeout"},
 		"smb":   {"port", "share", "user", "secret", "file", "contains", "timeout"},
+		"smtp":  {"port", "accept", "refuse", "open", "user", "secret", "tls", "timeout"},
 		"ping":  {"timeout"},
 		"tcp":   {"port", "expect", "timeout"},
 	}[kind]
