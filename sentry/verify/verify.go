@@ -58,6 +58,8 @@ func Kinds() map[string]Kind {
 	return map[string]Kind{
 		"http":  HTTP,
 		"mysql": MySQL,
+		"nfs":   NFS,
+		"pgsql": PgSQL,
 		"ping":  Ping,
 		"smb":   SMB,
 		"tcp":   TCP,
@@ -70,8 +72,10 @@ func Kinds() map[string]Kind {
 // CheckParams tells a pack's author about a parameter that kind does not have.
 func CheckParams(kind string, params map[string]string) error {
 	known := map[string][]string{
-		"http":  {"scheme", "port", "path", "host", "status", "contains", "user", "secret", "timeout"},
+		"http":  {"scheme", "port", "path", "host", "status", "contains", "user", "unauthorized", "secret", "timeout"},
 		"mysql": {"port", "user", "secret", "database", "table", "scratch", "timeout"},
+		"nfs":   {"export", "uid", "portmap", "timeout"},
+		"pgsql": {"port", "user", "secret", "database", "table", "scratch", "timeout"},
 		"smb":   {"port", "share", "user", "secret", "file", "contains", "timeout"},
 		"ping":  {"timeout"},
 		"tcp":   {"port", "expect", "timeout"},
