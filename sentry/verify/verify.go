@@ -78,6 +78,8 @@ func Kinds() map[string]Kind {
 		"ldap":     LDAP,
 		"mail":     Mail,
 		"mysql":    MySQL,
+		"nfs":      NFS,
+		"pgsql":    PgSQL,
 		"ping":     Ping,
 		"smb":      SMB,
 		"smtp":     SMTP,
@@ -91,12 +93,14 @@ func Kinds() map[string]Kind {
 // CheckParams tells a pack's author about a parameter that kind does not have.
 func CheckParams(kind string, params map[string]string) error {
 	known := map[string][]string{
-		"http":     {"scheme", "port", "path", "host", "status", "contains", "user", "secret", "timeout"},
+		"http":     {"scheme", "port", "path", "host", "status", "contains", "user", "unauthorized", "secret", "timeout"},
 		"imap":     {"port", "user", "secret", "tls", "timeout"},
 		"kerberos": {"port", "realm", "user", "service", "secret", "timeout"},
 		"ldap":     {"port", "base", "user", "secret", "timeout"},
 		"mail":     {"port", "imap", "user", "secret", "to", "tls", "timeout"},
 		"mysql":    {"port", "user", "secret", "database", "table", "scratch", "timeout"},
+		"nfs":      {"export", "uid", "portmap", "timeout"},
+		"pgsql":    {"port", "user", "secret", "database", "table", "scratch", "timeout"},
 		"ping":     {"timeout"},
 		"smb":      {"port", "share", "user", "secret", "file", "contains", "timeout"},
 		"smtp":     {"port", "accept", "refuse", "open", "user", "secret", "tls", "timeout"},
