@@ -65,10 +65,26 @@ func (l *Lab) ClientCommand(ctx context.Context, args ...string) (cmd *exec.Cmd,
 	if err != nil {
 		return nil, nil, err
 	}
+	p, err := l.clientPlace(tools.Path)
+	if err != nil {
+		return nil, nil, err
+	}
+	p.NetNS = l.Office.ClientNetNS()
+	cmd, err = p.Command(args[0], args[1:]...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("client: %w", err)
+	}
+	cmd.Dir = "/tmp"
+	cmd.Env = append(cmd.Env, "HOME=/tmp/home", "KRB5_CONFIG=/tmp/etc/krb5.conf")
+	return cmd, func() error { return p.Start(cmd) }, nil
+}
+
+// clientPlace is the tools root as the client sees it; its network is still to be chosen.
+func (l *Lab) clientPlace(tools string) (place.Place, error) {
 	dir := l.clientDir()
 	for _, d := range []string{dir, filepath.Join(dir, "home"), filepath.Join(dir, "etc")} {
 		if err := os.MkdirAll(d, 0o777); err != nil {
-			return nil, nil, fmt.Errorf("client: %w", err)
+			return place.Place{}, fmt.Errorf("client: %w", err)
 		}
 	}
 	binds := []place.Bind{{From: dir, To: "/tmp"}}
@@ -77,7 +93,7 @@ func (l *Lab) ClientCommand(ctx context.Context, args ...string) (cmd *exec.Cmd,
 		// Written once: a test may put other names there.
 		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
 			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-				return nil, nil, fmt.Errorf("client: %w", err)
+				return place.Place{}, fmt.Errorf("client: %w", err)
 			}
 		}
 		// The tools root has no krb5.conf that could be covered; KRB5_CONFIG points to this one.
@@ -85,14 +101,7 @@ func (l *Lab) ClientCommand(ctx context.Context, args ...string) (cmd *exec.Cmd,
 			binds = append(binds, place.Bind{From: file, To: "/etc/" + name})
 		}
 	}
-	p := place.Place{NetNS: l.Office.ClientNetNS(), Root: tools.Path, Binds: binds}
-	cmd, err = p.Command(args[0], args[1:]...)
-	if err != nil {
-		return nil, nil, fmt.Errorf("client: %w", err)
-	}
-	cmd.Dir = "/tmp"
-	cmd.Env = append(cmd.Env, "HOME=/tmp/home", "KRB5_CONFIG=/tmp/etc/krb5.conf")
-	return cmd, func() error { return p.Start(cmd) }, nil
+	return place.Place{Root: tools, Binds: binds}, nil
 }
 
 // Client runs a command on the client computer and returns what it printed. Its failure is an *ExitError.
