@@ -55,6 +55,16 @@ func clientEtc() map[string]string {
 // ClientCommand makes a command that runs on the client computer of the office, in the tools root; start it with start. Its
 // /tmp, with its home in it, is kept from one command to the next.
 func (l *Lab) ClientCommand(ctx context.Context, args ...string) (cmd *exec.Cmd, start func() error, err error) {
+	return l.toolCommand(ctx, l.Office.ClientNetNS(), args)
+}
+
+// SwitchCommand makes a command that runs at the office's switch, where the servers' cables end (left0, right0, …): tcpdump sees there
+// what a server sends. All else is as with ClientCommand.
+func (l *Lab) SwitchCommand(ctx context.Context, args ...string) (cmd *exec.Cmd, start func() error, err error) {
+	return l.toolCommand(ctx, l.Office.NetNS(), args)
+}
+
+func (l *Lab) toolCommand(ctx context.Context, netns string, args []string) (cmd *exec.Cmd, start func() error, err error) {
 	if _, err := l.Folder.Load(); err != nil {
 		return nil, nil, err
 	}
@@ -69,7 +79,7 @@ func (l *Lab) ClientCommand(ctx context.Context, args ...string) (cmd *exec.Cmd,
 	if err != nil {
 		return nil, nil, err
 	}
-	p.NetNS = l.Office.ClientNetNS()
+	p.NetNS = netns
 	cmd, err = p.Command(args[0], args[1:]...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("client: %w", err)
