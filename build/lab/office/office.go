@@ -4,6 +4,8 @@
 //
 //	10.7.0.1   the gateway, on the bridge     10.7.0.10  the service address
 //	10.7.0.11… the servers' management        10.7.0.100 the client
+//
+// Gateway, service address and client have IPv6 as well: fd07::1, fd07::10, fd07::100.
 package office
 
 import (
@@ -102,10 +104,10 @@ func (o Office) Up() error {
 	if err := h.LinkAdd(br); err != nil {
 		return fmt.Errorf("make the lab's switch: %w", err)
 	}
-	if err := up(h, "lo", ""); err != nil {
+	if err := up(h, "lo"); err != nil {
 		return err
 	}
-	if err := up(h, bridge, Gateway+Prefix); err != nil {
+	if err := up(h, bridge, Gateway+Prefix, Gateway6+Prefix6); err != nil {
 		return err
 	}
 	client, err := netns.GetFromPath(o.ClientNetNS())
@@ -121,10 +123,10 @@ func (o Office) Up() error {
 		return err
 	}
 	defer cdone()
-	if err := up(ch, "lo", ""); err != nil {
+	if err := up(ch, "lo"); err != nil {
 		return err
 	}
-	if err := up(ch, "eth0", Client+Prefix); err != nil {
+	if err := up(ch, "eth0", Client+Prefix, Client6+Prefix6); err != nil {
 		return err
 	}
 	if err := ch.RouteAdd(&netlink.Route{Gw: net.ParseIP(Gateway)}); err != nil {
@@ -261,16 +263,17 @@ func attrs(name string) netlink.LinkAttrs {
 	return a
 }
 
-func up(h *netlink.Handle, name, cidr string) error {
+func up(h *netlink.Handle, name string, cidrs ...string) error {
 	l, err := h.LinkByName(name)
 	if err != nil {
 		return fmt.Errorf("network device %s: %w", name, err)
 	}
-	if cidr != "" {
+	for _, cidr := range cidrs {
 		a, err := netlink.ParseAddr(cidr)
 		if err != nil {
 			return fmt.Errorf("network device %s: %w", name, err)
 		}
+		a.Flags |= unix.IFA_F_NODAD // IPv6: nobody else is there yet
 		if err := h.AddrAdd(l, a); err != nil {
 			return fmt.Errorf("give %s address %s: %w", name, cidr, err)
 		}
