@@ -41,7 +41,7 @@ func (w *wire) start(t *testing.T, name, address, peer string, role roles.Role) 
 			return err
 		}
 		p = Plan{
-			Role: role, Service: siteconf.Service{Address: serviceIP + "/24", MAC: serviceMAC}, Management: m,
+			Role: role, Service: siteconf.Service{Address: serviceIP + "/24", Address6: w.service6, MAC: serviceMAC}, Management: m,
 			Addresses: []siteconf.PackAddress{{Pack: "ad", Address: ownIP + "/24"}},
 			Packs: []pack.Pack{
 				{Name: "web", Ports: []pack.Port{{Port: 80}}}, {Name: "ad", Address: pack.AddressOwn, Ports: []pack.Port{{Port: 80}, {Port: 389}}},
@@ -61,7 +61,7 @@ func (h *host) serve(t *testing.T, at string) {
 	t.Helper()
 	var l net.Listener
 	h.do(t, func() (err error) {
-		l, err = net.Listen("tcp4", at)
+		l, err = net.Listen("tcp", at)
 		return err
 	})
 	t.Cleanup(func() { _ = l.Close() })
@@ -90,7 +90,7 @@ func (h *host) ask(at, from string) (string, error) {
 		if from != "" {
 			d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
 		}
-		c, err := d.Dial("tcp4", at)
+		c, err := d.Dial("tcp", at)
 		if err != nil {
 			return err
 		}
@@ -107,7 +107,8 @@ func (h *host) ask(at, from string) (string, error) {
 type frame struct {
 	src, dst string
 	kind     uint16
-	ip       string // source → destination, for IPv4 and ARP
+	ip       string // source → destination, for IP and ARP
+	port     int    // of the sender, for TCP and UDP over IPv4
 }
 
 // tap records what comes from a host into the switch, until the returned function is called.
@@ -162,11 +163,17 @@ func (w *wire) tap(t *testing.T, name string) func() []frame {
 }
 
 func describe(b []byte) frame {
+	if binary.BigEndian.Uint16(b[12:]) == unix.ETH_P_IPV6 && len(b) >= 54 {
+		return frame{dst: net.HardwareAddr(b[0:6]).String(), src: net.HardwareAddr(b[6:12]).String(), kind: unix.ETH_P_IPV6, ip: net.IP(b[22:38]).String() + " → " + net.IP(b[38:54]).String()}
+	}
 	f := frame{dst: net.HardwareAddr(b[0:6]).String(), src: net.HardwareAddr(b[6:12]).String(), kind: binary.BigEndian.Uint16(b[12:])}
 	if p, err := arp.Parse(b); err == nil {
 		f.ip = p.SenderIP.String() + " → " + p.TargetIP.String()
 	} else if f.kind == unix.ETH_P_IP && len(b) >= 34 {
 		f.ip = net.IP(b[26:30]).String() + " → " + net.IP(b[30:34]).String()
+		if len(b) >= 36 && (b[23] == unix.IPPROTO_TCP || b[23] == unix.IPPROTO_UDP) {
+			f.port = int(binary.BigEndian.Uint16(b[34:])) // nobody sends IP options here
+		}
 	}
 	return f
 }

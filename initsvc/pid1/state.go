@@ -35,6 +35,7 @@ func (s *Server) State(context.Context) initapi.State {
 	}
 	if s.st.addressUp {
 		st.Addresses.Service, st.Addresses.ServiceMAC = s.st.site.Service.Address, s.st.site.Service.MAC
+		st.Addresses.Service6 = s.st.site.Service.Address6
 		st.Addresses.Announced = s.st.announced
 	}
 	st.Ready = st.State == initapi.Serving

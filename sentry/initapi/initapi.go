@@ -82,6 +82,7 @@ type MemberInfo struct {
 type Addresses struct {
 	Management string `json:"management,omitempty"` // CIDR
 	Service    string `json:"service,omitempty"`    // CIDR
+	Service6   string `json:"service6,omitempty"`   // CIDR
 	ServiceMAC string `json:"service_mac,omitempty"`
 	Announced  bool   `json:"announced"` // true on the primary only
 }
