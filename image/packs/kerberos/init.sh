@@ -8,6 +8,15 @@ listen=$3
 [ -z "${4-}" ] || listen="$3 [$4]" # no template can say this
 umask 077
 
+# Before anything is written: with the old files kadmin.local still reaches the accounts.
+have=$realm
+[ ! -s "$data/realm" ] || have=$(cat "$data/realm")
+if [ "$have" != "$realm" ]; then
+	echo "kerberos: the accounts in $data are of realm $have, but the site's realm is now $realm." \
+		"Set the domain in /etc/atlas/site.yaml back, or move $data and $keytab away and start again for an empty realm" >&2
+	exit 1
+fi
+
 conf=/etc/krb5kdc/atlas.conf
 cat >"$conf.new" <<END
 # Written at each start; edit /etc/atlas/site.yaml for domain and address, and kdc.conf for everything else. On the service address
@@ -64,13 +73,6 @@ if [ ! -s "$data/realm" ]; then
 	fi
 	mv "$data.new" "$data"
 	sync -f "$data"
-fi
-
-have=$(cat "$data/realm")
-if [ "$have" != "$realm" ]; then
-	echo "kerberos: the accounts in $data are of realm $have, but the site's realm is now $realm." \
-		"Set the domain in /etc/atlas/site.yaml back, or move $data and $keytab away and start again for an empty realm" >&2
-	exit 1
 fi
 
 # The keys of services on this server; those that are there stay, as clients may hold tickets for them.
