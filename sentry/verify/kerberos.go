@@ -60,7 +60,7 @@ func tickets(cfg *config.Config, t Target, realm, service, next string) Outcome 
 	err = kerberosLogin(cfg, user, realm, t.Secret, func(cl *client.Client) error {
 		tkt, _, err := cl.GetServiceTicket(service)
 		if err != nil {
-			return fmt.Errorf("no ticket for %s: %w", service, err)
+			return fmt.Errorf("no ticket for %s: %w", service, plain(err))
 		}
 		key = tkt.SName.PrincipalNameString()
 		return nil
@@ -81,7 +81,7 @@ func kerberosLogin(cfg *config.Config, user, realm, password string, with func(*
 	if with == nil {
 		return nil
 	}
-	return plain(with(cl))
+	return with(cl)
 }
 
 // plain takes from the library's error its own words for where in its code it happened.
@@ -90,9 +90,9 @@ func plain(err error) error {
 		return nil
 	}
 	s := err.Error()
-	for _, mark := range []string{"KRB Error: ", "error setting dial timeout on connection to ", "AS Exchange Error: "} {
-		if _, rest, ok := strings.Cut(s, mark); ok {
-			return errors.New(rest)
+	for _, mark := range []string{"KRB Error: ", "dial tcp ", "AS Exchange Error: "} {
+		if i := strings.Index(s, mark); i >= 0 {
+			return errors.New(s[i:])
 		}
 	}
 	return err

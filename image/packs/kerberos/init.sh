@@ -1,5 +1,6 @@
 # Writes the addresses to listen on, and makes the realm's database: init.sh REALM FQDN ADDRESS [ADDRESS6]. The database is made
-# aside with its master key, complete, and moved into place once it is on disk: a power cut leaves none or a whole one. Then each service of this server gets its key in /etc/krb5.keytab.
+# aside with its master key, complete, and moved into place once it is on disk: a power cut leaves none or a whole one. Then
+# each service of this server gets its key in /etc/krb5.keytab.
 set -eu
 realm=$1
 data=/var/lib/krb5kdc
