@@ -83,7 +83,7 @@ func openIMAP(ctx context.Context, t Target, port string) (*imapSession, error) 
 func (s *imapSession) close() {
 	_ = s.Logout().Wait()
 	s.stop()
-	_ = s.Client.Close()
+	_ = s.Close()
 }
 
 // isNo tells whether the server answered NO (RFC 9051 7.1.2), rather than not at all.

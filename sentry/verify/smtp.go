@@ -107,7 +107,7 @@ func openSMTP(ctx context.Context, t Target, port string) (*smtpSession, error) 
 func (s *smtpSession) close() {
 	_ = s.Quit()
 	s.stop()
-	_ = s.Client.Close()
+	_ = s.Close()
 }
 
 func (s *smtpSession) says() string {

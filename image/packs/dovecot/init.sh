@@ -1,4 +1,4 @@
-# Makes the mailbox and the password file of the verification account, and once the file for the administrator's own settings:
+# Makes the mailbox and the password file of the verification account, and once the administrator's file and the certificate's links:
 # init.sh RELEASE. Run at every start.
 set -eu
 umask 022
@@ -8,6 +8,13 @@ if [ ! -e "$local" ]; then
 	sync "$local.new"
 	mv "$local.new" "$local"
 fi
+
+# Debian's 10-ssl.conf names these two, which its package makes of a certificate that every image would have in common.
+install -d -m 0700 /etc/dovecot/private
+for f in crt:pem key:key; do
+	link=/etc/dovecot/private/dovecot.${f#*:}
+	[ -e "$link" ] || ln -sf "/etc/ssl/atlas/site.${f%:*}" "$link"
+done
 
 # 610 is atlas-verify, which may be missing in an image without file shares.
 home=/var/lib/atlas-verify
