@@ -1,5 +1,5 @@
 # Makes the mailbox and the password file of the verification account, and once the administrator's file and the certificate's links:
-# init.sh RELEASE. Run at every start.
+# init.sh RELEASE ADDRESS ADDRESS6. Run at every start.
 set -eu
 umask 022
 local=/etc/dovecot/local.conf
@@ -15,6 +15,24 @@ for f in crt:pem key:key; do
 	link=/etc/dovecot/private/dovecot.${f#*:}
 	[ -e "$link" ] || ln -sf "/etc/ssl/atlas/site.${f%:*}" "$link"
 done
+
+# The site's addresses. Dovecot does not start with one that is not there: without IPv6 people still have their mail.
+listen="127.0.0.1 $2"
+if [ -n "$3" ]; then
+	if [ -n "$(ip -6 -o addr show to "$3")" ]; then
+		listen="$listen $3"
+	else
+		echo "dovecot: no interface has $3, so there is no mail by IPv6; once it is there: atlas service restart dovecot" >&2
+	fi
+fi
+conf=/etc/dovecot/conf.d/98-atlas-address.conf
+printf '# Written at each start; edit /etc/atlas/site.yaml instead.\nlisten = %s\n' "$listen" >"$conf.new"
+if cmp -s "$conf.new" "$conf"; then
+	rm "$conf.new"
+else
+	sync "$conf.new"
+	mv "$conf.new" "$conf"
+fi
 
 # 610 is atlas-verify, which may be missing in an image without file shares.
 home=/var/lib/atlas-verify

@@ -8,12 +8,18 @@ set_key() {
 interfaces=127.0.0.1
 grep -q '^00000000000000000000000000000001 ' /proc/net/if_inet6 2>/dev/null && interfaces="$interfaces, ::1"
 interfaces="$interfaces, $2"
-[ -z "$3" ] || interfaces="$interfaces, $3"
+address6=$3
+# Postfix does not start with an address that is not there: without IPv6 there is still mail.
+if [ -n "$address6" ] && [ -z "$(ip -6 -o addr show to "$address6")" ]; then
+	echo "postfix: no interface has $address6, so there is no mail by IPv6; once it is there: atlas service restart postfix" >&2
+	address6=
+fi
+[ -z "$address6" ] || interfaces="$interfaces, $address6"
 set_key myhostname "$1"
 set_key inet_interfaces "$interfaces"
 # The server has other addresses too; mail goes out from the one that the site is known by.
 set_key smtp_bind_address "$2"
-set_key smtp_bind_address6 "$3"
+set_key smtp_bind_address6 "$address6"
 sync /etc/postfix/main.cf
 
 [ -e /etc/mailname ] || echo "${1#*.}" >/etc/mailname
@@ -21,5 +27,9 @@ if [ ! -e /etc/aliases.db ] || [ /etc/aliases -nt /etc/aliases.db ]; then
 	newaliases
 	sync /etc/aliases.db
 fi
-# Makes the queue's directories, and looks at owners and modes.
-/usr/sbin/postfix check
+# Makes the queue's directories. Only then: Debian's also copies files for a chroot, which is not used, and takes its time.
+for dir in active bounce corrupt defer deferred flush hold incoming maildrop pid private public saved trace; do
+	[ -d "/var/spool/postfix/$dir" ] && continue
+	/usr/sbin/postfix check
+	break
+done
