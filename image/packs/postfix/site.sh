@@ -1,9 +1,9 @@
 # Sets what depends on site.yaml in main.cf, and makes what Postfix needs on the set: site.sh FQDN ADDRESS ADDRESS6. Run at every
 # start; what is right already is not touched, so that all other edits stay and the file's date says when somebody changed it.
 set -eu
-# With a broken main.cf postconf says so, in Postfix's own words.
 set_key() {
-	[ "$(postconf -h "$1")" = "$2" ] || postconf -e "$1=$2"
+	now=$(postconf -h "$1") # with a broken main.cf it says so, in Postfix's own words, and this ends here
+	[ "$now" = "$2" ] || postconf -e "$1=$2"
 }
 interfaces=127.0.0.1
 grep -q '^00000000000000000000000000000001 ' /proc/net/if_inet6 2>/dev/null && interfaces="$interfaces, ::1"
