@@ -1,8 +1,10 @@
-// Package devlog serves /dev/log, to which daemons send what they have to say by syslog(3): each message becomes a line. It
-// interprets no more than priority, tag and text (RFC 3164), bounds lengths and rates, and keeps nothing itself.
+// Package devlog serves /dev/log, to which daemons send what they have to say by syslog(3), and reads the kernel's messages: each
+// becomes a line of the files below /var/log in which a Debian administrator looks for it. It interprets no more than priority, tag
+// and text (RFC 3164), bounds lengths and rates, and keeps nothing itself.
 package devlog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,14 +22,41 @@ import (
 type Message struct {
 	Facility int
 	Severity int // 0 emergency … 7 debug
-	Text     string
+	At       time.Time
+	Text     string // "tag[pid]: text"
 }
 
-// severities are the names of the levels.
-var severities = [...]string{"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"}
+// Facilities that have files of their own (syslog(3)).
+const (
+	facKernel   = 0
+	facUser     = 1
+	facMail     = 2
+	facAuth     = 4
+	facCron     = 9
+	facAuthPriv = 10
+)
 
-// Level is the severity's name.
-func (m Message) Level() string { return severities[m.Severity&7] }
+// Files are the files below /var/log that the message goes to, as in Debian's rsyslog.conf.
+func (m Message) Files() []string {
+	switch m.Facility {
+	case facAuth, facAuthPriv: // not in syslog, which more people may read
+		return []string{"auth.log"}
+	case facKernel:
+		return []string{"syslog", "kern.log"}
+	case facUser:
+		return []string{"syslog", "user.log"}
+	case facMail:
+		return []string{"syslog", "mail.log"}
+	case facCron:
+		return []string{"syslog", "cron.log"}
+	}
+	return []string{"syslog"}
+}
+
+// Line is the message as rsyslog writes it since Debian 12: time, host, tag, text.
+func (m Message) Line(host string) []byte {
+	return []byte(m.At.Local().Format("2006-01-02T15:04:05.000000-07:00") + " " + cmp.Or(host, "localhost") + " " + m.Text + "\n")
+}
 
 // Parse reads a datagram: "<PRI>Mmm dd hh:mm:ss tag[pid]: text" with or without the time. It accepts everything: what has no
 // priority counts as a notice of a user process.
@@ -57,8 +86,8 @@ func Parse(b []byte) Message {
 // perSecond is how many messages are taken in a second; more are counted and told in one line.
 const perSecond = 500
 
-// Serve listens at path ("/dev/log") and hands each line to write until ctx ends.
-func Serve(ctx context.Context, path string, write func(line []byte)) error {
+// Serve listens at path ("/dev/log") and hands each message to write until ctx ends.
+func Serve(ctx context.Context, path string, write func(Message)) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("syslog socket: %w", err)
 	}
@@ -87,7 +116,7 @@ func Serve(ctx context.Context, path string, write func(line []byte)) error {
 		now := time.Now()
 		if now.Sub(window) >= time.Second {
 			if dropped > 0 {
-				write(logfile.Stamp(now, "warning", fmt.Sprintf("%d messages dropped: too many in a second", dropped)))
+				write(Message{Facility: 5, Severity: 4, At: now, Text: fmt.Sprintf("init: %d messages dropped: too many in a second", dropped)})
 			}
 			window, taken, dropped = now, 0, 0
 		}
@@ -96,7 +125,8 @@ func Serve(ctx context.Context, path string, write func(line []byte)) error {
 			continue
 		}
 		if m := Parse(buf[:n]); m.Text != "" {
-			write(logfile.Stamp(now, m.Level(), m.Text))
+			m.At = now
+			write(m)
 		}
 	}
 }
