@@ -1,10 +1,12 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -34,22 +36,45 @@ func (v *verbs) exec() *cobra.Command {
 }
 
 func (v *verbs) client() *cobra.Command {
+	return v.tool("client", "Run a command on the client computer of the lab's office (curl, smbclient, mariadb, tcpdump, sh…)", (*Lab).ClientCommand)
+}
+
+func (v *verbs) atSwitch() *cobra.Command {
+	return v.tool("switch", "Run a command at the switch, where the cables left0, right0 end (tcpdump)", (*Lab).SwitchCommand)
+}
+
+func (v *verbs) tool(verb, short string, command func(*Lab, context.Context, ...string) (*exec.Cmd, func() error, error)) *cobra.Command {
 	return &cobra.Command{
-		Use: "client -- COMMAND…", Short: "Run a command on the client computer of the lab's office (curl, smbclient, mariadb, tcpdump, sh…)", Args: cobra.MinimumNArgs(1),
+		Use: verb + " -- COMMAND…", Short: short, Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.ArgsLenAtDash() != 0 {
-				return errors.New("put two dashes before the command: lab client -- COMMAND")
+				return errors.New("put two dashes before the command: lab " + verb + " -- COMMAND")
 			}
 			l, err := v.lab()
 			if err != nil {
 				return err
 			}
-			c, start, err := l.ClientCommand(cmd.Context(), args...)
+			c, start, err := command(l, cmd.Context(), args...)
 			if err != nil {
 				return err
 			}
 			c.Stdin, c.Stdout, c.Stderr = os.Stdin, v.out, cmd.ErrOrStderr()
 			return finish(cmd.Context(), c, start)
+		},
+	}
+}
+
+func (v *verbs) kernelClient() *cobra.Command {
+	return &cobra.Command{
+		Use: "kernel-client SCRIPT", Short: "Run a shell script on a client computer with a kernel of its own (NFS mounts); it boots for it", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := v.lab()
+			if err != nil {
+				return err
+			}
+			out, err := l.KernelClient(cmd.Context(), args[0])
+			_, werr := v.out.Write(out)
+			return errors.Join(err, werr)
 		},
 	}
 }

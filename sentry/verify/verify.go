@@ -9,6 +9,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -34,7 +36,8 @@ type Outcome struct {
 
 // Target is what a probe is run against.
 type Target struct {
-	Address  string            // of the services: service address, or a peer's management address
+	Address  string            // of the service: its address, or a peer's management address
+	PortBase int               // added to every port: peers reach a pack with its own address at shifted ones (pack.PeerPort)
 	Server   string            // name, for words
 	Observer string            // name of the server that probes
 	Hostname string            // the site's host name
@@ -42,12 +45,25 @@ type Target struct {
 	Params   map[string]string // of the pack's probe, keys in lower case
 }
 
-// Param gives a parameter or its default.
+// Param gives a parameter or its default. A port (key "port", or one that ends in "_port") is given as it is reached at Address, so kinds need to know nothing of
+// PortBase; those that use a port that is no parameter take it from Port.
 func (t Target) Param(key, or string) string {
-	if v, ok := t.Params[key]; ok && v != "" {
-		return v
+	v := t.Params[key]
+	if v == "" {
+		v = or
 	}
-	return or
+	if key == "port" || strings.HasSuffix(key, "_port") {
+		return t.Port(v)
+	}
+	return v
+}
+
+// Port gives the number at which the service's port n is reached at Address. What is no number comes back as it is.
+func (t Target) Port(n string) string {
+	if i, err := strconv.Atoi(n); err == nil && t.PortBase != 0 {
+		return strconv.Itoa(i + t.PortBase)
+	}
+	return n
 }
 
 // Kind does one transaction. It must end when ctx does.
@@ -56,11 +72,18 @@ type Kind func(ctx context.Context, t Target) Outcome
 // Kinds are all probe kinds by the name that packs use. To add one is to add a file, and its line here.
 func Kinds() map[string]Kind {
 	return map[string]Kind{
-		"http":  HTTP,
-		"mysql": MySQL,
-		"ping":  Ping,
-		"smb":   SMB,
-		"tcp":   TCP,
+		"http":     HTTP,
+		"imap":     IMAP,
+		"kerberos": Kerberos,
+		"ldap":     LDAP,
+		"mail":     Mail,
+		"mysql":    MySQL,
+		"nfs":      NFS,
+		"pgsql":    PgSQL,
+		"ping":     Ping,
+		"smb":      SMB,
+		"smtp":     SMTP,
+		"tcp":      TCP,
 	}
 }
 
@@ -70,11 +93,18 @@ func Kinds() map[string]Kind {
 // CheckParams tells a pack's author about a parameter that kind does not have.
 func CheckParams(kind string, params map[string]string) error {
 	known := map[string][]string{
-		"http":  {"scheme", "port", "path", "host", "status", "contains", "user", "secret", "timeout"},
-		"mysql": {"port", "user", "secret", "database", "table", "scratch", "timeout"},
-		"smb":   {"port", "share", "user", "secret", "file", "contains", "timeout"},
-		"ping":  {"timeout"},
-		"tcp":   {"port", "expect", "timeout"},
+		"http":     {"scheme", "port", "path", "host", "status", "contains", "user", "unauthorized", "secret", "timeout"},
+		"imap":     {"port", "user", "secret", "tls", "timeout"},
+		"kerberos": {"port", "realm", "user", "service", "secret", "timeout"},
+		"ldap":     {"port", "base", "user", "secret", "timeout"},
+		"mail":     {"port", "imap", "user", "secret", "to", "tls", "timeout"},
+		"mysql":    {"port", "user", "secret", "database", "table", "scratch", "timeout"},
+		"nfs":      {"export", "uid", "portmap", "timeout"},
+		"pgsql":    {"port", "user", "secret", "database", "table", "scratch", "timeout"},
+		"ping":     {"timeout"},
+		"smb":      {"port", "share", "user", "secret", "file", "contains", "timeout"},
+		"smtp":     {"port", "accept", "refuse", "open", "user", "secret", "tls", "timeout"},
+		"tcp":      {"port", "expect", "timeout"},
 	}[kind]
 	if known == nil {
 		return fmt.Errorf("probe kind %q is not known", kind)

@@ -23,7 +23,8 @@ const (
 // site is one lab with two installed servers, shared by the tests of a run.
 type site struct {
 	bin, dir, kind string
-	admin          string // administrator's password
+	admin          string   // administrator's password
+	started        []string // packs that the site was started with
 }
 
 var shared struct {
@@ -70,7 +71,7 @@ func openSite(kind string) (*site, error) {
 		return nil, fmt.Errorf("build the builder: %w\n%s", err, out)
 	}
 	began := time.Now()
-	if out, err := s.lab(40*time.Minute, "up", "--kind", kind, "--servers", "2", "--image", image); err != nil {
+	if out, err := s.lab(40*time.Minute, "up", "--kind", kind, "--servers", "2", "--image", image, "--services", strings.Join(startedWith(kind), ","), "--memory", "2048"); err != nil {
 		return s, fmt.Errorf("lab up: %w\n%s", err, tail(out, 80))
 	}
 	fmt.Printf("e2e: %s site of two servers installed and booted in %.0f s\n", kind, time.Since(began).Seconds())
@@ -79,7 +80,20 @@ func openSite(kind string) (*site, error) {
 		return s, err
 	}
 	s.admin = st.Admin.Password
+	s.started = startedWith(kind)
 	return s, nil
+}
+
+// startedWith are the packs that the shared site is installed with. Emulated servers are booted many times by the tests, so they run few;
+// those tests that want more switch more on and off again.
+func startedWith(kind string) []string {
+	if list := os.Getenv("ATLAS_SERVICES"); list != "" {
+		return strings.Split(list, ",")
+	}
+	if kind == "vm" {
+		return []string{"apache", "mariadb", "samba", "notes"}
+	}
+	return []string{"all"}
 }
 
 func newestImage(dir string) (string, error) {

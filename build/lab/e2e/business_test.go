@@ -1,0 +1,208 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// business is the site seen as the company that uses it: people, data in every service, and computers that ask for it.
+type business struct {
+	*site
+	primary string
+}
+
+// password of everybody and everything that the tests make.
+const password = "Shop-4711-keys"
+
+// item is something that a company keeps in one service. made puts it there by the usual ways and may run again; there looks for it
+// with the programs that people use, and says what it misses.
+type item struct {
+	pack, name  string
+	made, there func(b *business) error
+}
+
+// root runs a script on the primary as its administrator.
+func (b *business) root(script string) (string, error) {
+	out, err := b.lab(3*time.Minute, "exec", b.primary, "--", "sh", "-c", script)
+	if err != nil {
+		return out, fmt.Errorf("on %s: %s: %w\n%s", b.primary, script, err, tail(out, 25))
+	}
+	return out, nil
+}
+
+// pc runs a script on the client computer.
+func (b *business) pc(script string) (string, error) {
+	out, err := b.lab(2*time.Minute, "client", "--", "sh", "-c", "export LDAPTLS_CACERT=/tmp/site.crt; "+script)
+	if err != nil {
+		return out, fmt.Errorf("client: %s: %w\n%s", script, err, tail(out, 25))
+	}
+	return out, nil
+}
+
+// kernel runs a script on the client computer that has a kernel of its own.
+func (b *business) kernel(script string) (string, error) {
+	out, err := b.lab(5*time.Minute, "kernel-client", script)
+	if err != nil {
+		return out, fmt.Errorf("kernel client: %s: %w\n%s", script, err, tail(out, 25))
+	}
+	return out, nil
+}
+
+// says is an error unless the script on the client prints want.
+func (b *business) says(want, script string) error {
+	out, err := b.pc(script)
+	return contains(script, out, want, err)
+}
+
+// has is an error unless the script on the primary prints want.
+func (b *business) has(want, script string) error {
+	out, err := b.root(script)
+	return contains(script, out, want, err)
+}
+
+func contains(script, out, want string, err error) error {
+	if err == nil && !strings.Contains(out, want) {
+		err = fmt.Errorf("%s: want %q in its output:\n%s", script, want, tail(out, 25))
+	}
+	return err
+}
+
+// refused is an error when the script on the client succeeds.
+func (b *business) refused(script string) error {
+	if out, err := b.pc(script); err == nil {
+		return fmt.Errorf("%s: it works, and must be refused\n%s", script, tail(out, 25))
+	}
+	return nil
+}
+
+// first runs them in order up to the first that fails.
+func first(steps ...func() error) error {
+	for _, s := range steps {
+		if err := s(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *business) doRoot(script string) func() error {
+	return func() error { _, err := b.root(script); return err }
+}
+
+func (b *business) doPC(script string) func() error {
+	return func() error { _, err := b.pc(script); return err }
+}
+
+// within tries until it succeeds.
+func within(limit time.Duration, f func() error) error {
+	for deadline := time.Now().Add(limit); ; time.Sleep(time.Second) {
+		err := f()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+// open takes up business on the primary: every pack of the image runs on both servers, and the client has the site's certificate.
+func open(t *testing.T, s *site, primary, secondary string) *business {
+	t.Helper()
+	b := &business{site: s, primary: primary}
+	for _, server := range []string{primary, secondary} {
+		s.enableAll(t, server)
+	}
+	s.healthy(t, primary, secondary)
+	b.trust(t)
+	return b
+}
+
+// trust gives the site's certificate to the client.
+func (b *business) trust(t *testing.T) {
+	t.Helper()
+	cert := b.exec(t, b.primary, "cat", "/etc/ssl/atlas/site.crt")
+	if err := os.MkdirAll(filepath.Join(b.dir, "client", "home"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(b.dir, "client", "site.crt"), []byte(cert), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// enableAll switches every pack that the image has on, at run time, as an administrator does.
+func (s *site) enableAll(t *testing.T, server string) {
+	t.Helper()
+	runs := s.services(t, server)
+	for _, name := range s.packs(t, server) {
+		if !slices.ContainsFunc(runs, func(v service) bool { return v.Name == name }) {
+			t.Logf("%s: %s", server, strings.TrimSpace(s.exec(t, server, "atlas", "service", "enable", name)))
+		}
+	}
+}
+
+// packs are those of the image that a site can run together: of two that conflict, the one that is on by default.
+func (s *site) packs(t *testing.T, server string) []string {
+	t.Helper()
+	var names []string
+	for name := range strings.FieldsSeq(s.exec(t, server, "ls", "/usr/lib/atlas/packs")) {
+		if name != "sendmail" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// TestEveryService puts data into every service with the programs that people use, finds it there, and finds it again after the disk
+// sets were swapped.
+func TestEveryService(t *testing.T) {
+	s := use(t, "namespace", "vm")
+	s.healthy(t, "left", "right")
+	b := open(t, s, "left", "right")
+	t.Cleanup(func() { s.restoreServices(t) })
+	items := slices.Concat(webItems(), databaseItems(), fileItems(), peopleItems(), mailItems(), domainItems(), systemItems())
+	packs := s.packs(t, "left")
+	bad := map[string]bool{}
+	t.Run("made", func(t *testing.T) {
+		for _, i := range items {
+			t.Run(i.pack+" "+i.name, func(t *testing.T) {
+				if !slices.Contains(packs, i.pack) {
+					t.Skipf("this image has no pack %s", i.pack)
+				}
+				if i.made != nil {
+					if err := i.made(b); err != nil {
+						bad[i.pack+i.name] = true
+						t.Fatalf("making it: %v", err)
+					}
+				}
+				if err := i.there(b); err != nil {
+					bad[i.pack+i.name] = true
+					t.Fatal(err)
+				}
+			})
+		}
+	})
+	turn := func(primary, secondary string) {
+		s.off(t, "left", "right")
+		s.must(t, time.Minute, "swap", "left", "right")
+		s.on(t, "left", "right")
+		s.healthy(t, primary, secondary)
+		b.primary = primary
+		t.Run("on "+primary+" after the swap", func(t *testing.T) {
+			for _, i := range items {
+				t.Run(i.pack+" "+i.name, func(t *testing.T) {
+					if bad[i.pack+i.name] || !slices.Contains(packs, i.pack) {
+						t.Skip("it was not there before")
+					}
+					if err := i.there(b); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		})
+	}
+	turn("right", "left")
+	turn("left", "right")
+}
