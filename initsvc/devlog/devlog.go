@@ -13,7 +13,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"sayasystems.com/atlas/initsvc/logfile"
 )
@@ -23,6 +26,7 @@ type Message struct {
 	Facility int
 	Severity int // 0 emergency … 7 debug
 	At       time.Time
+	PID      int    // of the sender; 0 if not known
 	Text     string // "tag[pid]: text"
 }
 
@@ -86,15 +90,21 @@ func Parse(b []byte) Message {
 // perSecond is how many messages are taken in a second; more are counted and told in one line.
 const perSecond = 500
 
-// Serve listens at path ("/dev/log") and hands each message to write until ctx ends.
+// Serve listens at path ("/dev/log") and hands each message to write until ctx ends, with the sender's process ID as the kernel
+// vouches for it (0 if it does not).
 func Serve(ctx context.Context, path string, write func(Message)) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("syslog socket: %w", err)
 	}
 	_ = os.Remove(path)
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	lc := net.ListenConfig{Control: passCredentials}
+	listening, err := lc.ListenPacket(ctx, "unixgram", path)
 	if err != nil {
 		return fmt.Errorf("syslog socket: %w", err)
+	}
+	conn, ok := listening.(*net.UnixConn)
+	if !ok {
+		return fmt.Errorf("syslog socket: is a %T", listening)
 	}
 	defer func() { _ = conn.Close() }()
 	if err := os.Chmod(path, 0o666); err != nil {
@@ -102,11 +112,11 @@ func Serve(ctx context.Context, path string, write func(Message)) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	buf := make([]byte, 16<<10)
+	buf, oob := make([]byte, 16<<10), make([]byte, unix.CmsgSpace(unix.SizeofUcred))
 	var window time.Time
 	taken, dropped := 0, 0
 	for {
-		n, _, err := conn.ReadFromUnix(buf)
+		n, k, _, _, err := conn.ReadMsgUnix(buf, oob)
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return nil
@@ -125,8 +135,31 @@ func Serve(ctx context.Context, path string, write func(Message)) error {
 			continue
 		}
 		if m := Parse(buf[:n]); m.Text != "" {
-			m.At = now
+			m.At, m.PID = now, sender(oob[:k])
 			write(m)
 		}
 	}
+}
+
+// passCredentials lets the kernel tell with each message who sent it. It is called before anybody can send one.
+func passCredentials(_, _ string, raw syscall.RawConn) error {
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1) }); err != nil {
+		return err
+	}
+	return failed
+}
+
+// sender is the process that sent a message with this control data.
+func sender(oob []byte) int {
+	list, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return 0
+	}
+	for i := range list {
+		if c, err := unix.ParseUnixCredentials(&list[i]); err == nil {
+			return int(c.Pid)
+		}
+	}
+	return 0
 }

@@ -3,6 +3,7 @@ package devlog
 import (
 	"context"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -49,8 +50,8 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := <-lines
-	if line := string(got.Line("office")); got.Severity != 6 || !strings.HasSuffix(line, " office tag: one\n") || got.At.IsZero() {
-		t.Errorf("line %q", line)
+	if line := string(got.Line("office")); got.Severity != 6 || got.PID != os.Getpid() || !strings.HasSuffix(line, " office tag: one\n") || got.At.IsZero() {
+		t.Errorf("line %q of %d", line, got.PID)
 	}
 	cancel()
 	if err := <-ended; err != nil {
@@ -78,8 +79,8 @@ func TestFiles(t *testing.T) {
 func TestParseKernel(t *testing.T) {
 	booted := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
 	for in, want := range map[string]record{
-		"6,339,5140900,-;NET: Registered PF_INET\n DEVICE=+x\n": {339, Message{0, 6, booted.Add(5140900 * time.Microsecond), "kernel: NET: Registered PF_INET"}},
-		"30,340,0,-,caller=T1;init[1]: up":                      {340, Message{3, 6, booted, "init[1]: up"}},
+		"6,339,5140900,-;NET: Registered PF_INET\n DEVICE=+x\n": {339, Message{Severity: 6, At: booted.Add(5140900 * time.Microsecond), Text: "kernel: NET: Registered PF_INET"}},
+		"30,340,0,-,caller=T1;init[1]: up":                      {340, Message{Facility: 3, Severity: 6, At: booted, Text: "init[1]: up"}},
 		"no record":                                             {},
 		"x,1,2;y":                                               {},
 	} {

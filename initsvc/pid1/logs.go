@@ -154,9 +154,6 @@ func (s *Server) LogTo(h *LogHandler) {
 	h.file = func(p []byte) { s.logs.write("init", p) }
 }
 
-// Syslog takes one message that came in at /dev/log or from the kernel.
-func (s *Server) Syslog(m devlog.Message) { s.logs.syslog(m) }
-
 // LogsOnSet tells whether the set's log files are there.
 func (s *Server) LogsOnSet() bool {
 	s.logs.mu.Lock()

@@ -476,7 +476,7 @@ func TestTemplatesAndReload(t *testing.T) {
 		},
 	})
 	b.add(pack.Pack{Name: "none", Processes: []pack.Process{{Name: "d", Command: sh("sleep 1000")}}})
-	if err := b.Reload("a"); err == nil {
+	if err := b.Reload(t.Context(), "a"); err == nil {
 		t.Error("Reload of a stopped service must fail")
 	}
 	b.start("a", "none")
@@ -494,7 +494,7 @@ func TestTemplatesAndReload(t *testing.T) {
 	if err := os.WriteFile(conf, []byte("changed by hand"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Reload("a"); err != nil {
+	if err := b.Reload(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
 	if data, _ := os.ReadFile(conf); string(data) != "host office\n" {
@@ -509,7 +509,7 @@ func TestTemplatesAndReload(t *testing.T) {
 	if err != nil {
 		t.Error("the signal did not arrive")
 	}
-	if err := b.Reload("none"); err == nil || !strings.Contains(err.Error(), "restart it") {
+	if err := b.Reload(t.Context(), "none"); err == nil || !strings.Contains(err.Error(), "restart it") {
 		t.Errorf("Reload of what cannot = %v", err)
 	}
 }
