@@ -41,14 +41,14 @@ func SSH(ctx context.Context, t Target) Outcome {
 	case key == nil:
 		return failed("handshake", err, next)
 	}
-	print := ssh.FingerprintSHA256(key)
+	host := ssh.FingerprintSHA256(key)
 	if !sshRefused(err) {
 		return failed("log in with a wrong password", err, next)
 	}
 	if !offered {
-		return Outcome{Status: Pass, Evidence: "host key " + print + "; takes no passwords"}
+		return Outcome{Status: Pass, Evidence: "host key " + host + "; takes no passwords"}
 	}
-	return Outcome{Status: Pass, Evidence: "host key " + print + "; a wrong password is refused"}
+	return Outcome{Status: Pass, Evidence: "host key " + host + "; a wrong password is refused"}
 }
 
 // sshRefused tells whether the handshake was good and the login was not.

@@ -132,9 +132,9 @@ func (h *Host) sources(j journal) []source {
 			about := func(e entry) bool { return u.initLine(e.text) }
 			add(atlas+"init.log", false, about)
 		}
-		any := func(e entry) bool { return slices.ContainsFunc(tags, func(f func(entry) bool) bool { return f(e) }) }
-		add("/var/log/syslog", true, any)
-		add("/var/log/auth.log", true, any)
+		said := func(e entry) bool { return slices.ContainsFunc(tags, func(f func(entry) bool) bool { return f(e) }) }
+		add("/var/log/syslog", true, said)
+		add("/var/log/auth.log", true, said)
 		return out
 	}
 	services, _ := filepath.Glob(h.path(atlas) + "/*.log")

@@ -329,12 +329,12 @@ func (h *Host) printFile(p pack.Pack) int {
 
 func isSystemRunning(_ context.Context, h *Host, a systemctlArgs, u units) int {
 	word, code := "running", 0
-	switch {
-	case u.state.State == initapi.Booting || u.state.State == initapi.Installing:
+	switch u.state.State {
+	case initapi.Booting, initapi.Installing:
 		word, code = "starting", 1
-	case u.state.State == initapi.Stopping:
+	case initapi.Stopping:
 		word, code = "stopping", 1
-	case u.state.State == initapi.Holding:
+	case initapi.Holding:
 		word, code = "maintenance", 1
 	default:
 		for _, s := range u.state.Services {
