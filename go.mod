@@ -3,6 +3,7 @@ module sayasystems.com/atlas
 go 1.26.0
 
 require (
+	github.com/beevik/ntp v1.4.3
 	github.com/chromedp/chromedp v0.23.0
 	github.com/cloudsoda/go-smb2 v0.0.0-20260918041005-0c5d69b69701
 	github.com/diskfs/go-diskfs v1.9.4

@@ -102,6 +102,17 @@ func life(ctx context.Context, h handover.Handover, started time.Time, log *slog
 			}
 		}
 	})
+	if !namespace { // a namespace has no kernel of its own
+		kernel := devlog.Kernel{Path: "/dev/kmsg", Wait: s.LogsOnSet}
+		g.Keep(ctx, "kernel log", func(ctx context.Context) {
+			for ctx.Err() == nil {
+				if err := kernel.Follow(ctx, s.Syslog); err != nil {
+					log.Warn("kernel log", "err", err)
+					time.Sleep(5 * time.Second)
+				}
+			}
+		})
+	}
 	wdCtx, stopWatchdog := context.WithCancel(ctx)
 	defer stopWatchdog()
 	if !namespace {

@@ -1,8 +1,10 @@
-// Package devlog serves /dev/log, to which daemons send what they have to say by syslog(3): each message becomes a line. It
-// interprets no more than priority, tag and text (RFC 3164), bounds lengths and rates, and keeps nothing itself.
+// Package devlog serves /dev/log, to which daemons send what they have to say by syslog(3), and reads the kernel's messages: each
+// becomes a line of the files below /var/log in which a Debian administrator looks for it. It interprets no more than priority, tag
+// and text (RFC 3164), bounds lengths and rates, and keeps nothing itself.
 package devlog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,14 +25,42 @@ import (
 type Message struct {
 	Facility int
 	Severity int // 0 emergency … 7 debug
-	Text     string
+	At       time.Time
+	PID      int    // of the sender; 0 if not known
+	Text     string // "tag[pid]: text"
 }
 
-// severities are the names of the levels.
-var severities = [...]string{"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"}
+// Facilities that have files of their own (syslog(3)).
+const (
+	facKernel   = 0
+	facUser     = 1
+	facMail     = 2
+	facAuth     = 4
+	facCron     = 9
+	facAuthPriv = 10
+)
 
-// Level is the severity's name.
-func (m Message) Level() string { return severities[m.Severity&7] }
+// Files are the files below /var/log that the message goes to, as in Debian's rsyslog.conf.
+func (m Message) Files() []string {
+	switch m.Facility {
+	case facAuth, facAuthPriv: // not in syslog, which more people may read
+		return []string{"auth.log"}
+	case facKernel:
+		return []string{"syslog", "kern.log"}
+	case facUser:
+		return []string{"syslog", "user.log"}
+	case facMail:
+		return []string{"syslog", "mail.log"}
+	case facCron:
+		return []string{"syslog", "cron.log"}
+	}
+	return []string{"syslog"}
+}
+
+// Line is the message as rsyslog writes it since Debian 12: time, host, tag, text.
+func (m Message) Line(host string) []byte {
+	return []byte(m.At.Local().Format("2006-01-02T15:04:05.000000-07:00") + " " + cmp.Or(host, "localhost") + " " + m.Text + "\n")
+}
 
 // Parse reads a datagram: "<PRI>Mmm dd hh:mm:ss tag[pid]: text" with or without the time. It accepts everything: what has no
 // priority counts as a notice of a user process.
@@ -60,9 +90,9 @@ func Parse(b []byte) Message {
 // perSecond is how many messages are taken in a second; more are counted and told in one line.
 const perSecond = 500
 
-// Serve listens at path ("/dev/log") and hands each message to write until ctx ends: the sender's process ID as the kernel
-// vouches for it (0 if it does not), the text, and the line for the log.
-func Serve(ctx context.Context, path string, write func(pid int, text string, line []byte)) error {
+// Serve listens at path ("/dev/log") and hands each message to write until ctx ends, with the sender's process ID as the kernel
+// vouches for it (0 if it does not).
+func Serve(ctx context.Context, path string, write func(Message)) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("syslog socket: %w", err)
 	}
@@ -96,8 +126,7 @@ func Serve(ctx context.Context, path string, write func(pid int, text string, li
 		now := time.Now()
 		if now.Sub(window) >= time.Second {
 			if dropped > 0 {
-				text := fmt.Sprintf("%d messages dropped: too many in a second", dropped)
-				write(0, text, logfile.Stamp(now, "warning", text))
+				write(Message{Facility: 5, Severity: 4, At: now, Text: fmt.Sprintf("init: %d messages dropped: too many in a second", dropped)})
 			}
 			window, taken, dropped = now, 0, 0
 		}
@@ -106,7 +135,8 @@ func Serve(ctx context.Context, path string, write func(pid int, text string, li
 			continue
 		}
 		if m := Parse(buf[:n]); m.Text != "" {
-			write(sender(oob[:k]), m.Text, logfile.Stamp(now, m.Level(), m.Text))
+			m.At, m.PID = now, sender(oob[:k])
+			write(m)
 		}
 	}
 }

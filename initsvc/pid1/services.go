@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sayasystems.com/atlas/image/pack"
+	"sayasystems.com/atlas/initsvc/devlog"
 	"sayasystems.com/atlas/initsvc/logfile"
 	"sayasystems.com/atlas/initsvc/socket"
 	"sayasystems.com/atlas/initsvc/supervise"
@@ -86,8 +87,10 @@ func (s *Server) startSiteService(p pack.Pack) error {
 	return s.startService(p, logfile.New(s.logPath(p.Name), 0, 0))
 }
 
-// Syslog takes one message that came in at /dev/log: text is what process pid said, line the same with its time and level.
-func (s *Server) Syslog(pid int, text string, line []byte) {
-	s.logs.write("syslog", line)
-	s.supervisor().Heard(pid, text)
+// Syslog takes one message that came in at /dev/log or from the kernel.
+func (s *Server) Syslog(m devlog.Message) {
+	s.logs.syslog(m)
+	if m.PID != 0 {
+		s.supervisor().Heard(m.PID, m.Text)
+	}
 }

@@ -33,6 +33,13 @@ func NewClient(socket string) *Client {
 	}}}
 }
 
+// Patient returns a client that waits for as long as a service may take to stop.
+func (c *Client) Patient() *Client {
+	h := *c.http
+	h.Timeout = 5 * time.Minute
+	return &Client{&h}
+}
+
 // State asks for everything init knows.
 func (c *Client) State(ctx context.Context) (State, error) {
 	var s State

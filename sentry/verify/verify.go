@@ -79,10 +79,13 @@ func Kinds() map[string]Kind {
 		"mail":     Mail,
 		"mysql":    MySQL,
 		"nfs":      NFS,
+		"ntp":      NTP,
+		"nut":      NUT,
 		"pgsql":    PgSQL,
 		"ping":     Ping,
 		"smb":      SMB,
 		"smtp":     SMTP,
+		"ssh":      SSH,
 		"tcp":      TCP,
 	}
 }
@@ -100,10 +103,13 @@ func CheckParams(kind string, params map[string]string) error {
 		"mail":     {"port", "imap", "user", "secret", "to", "tls", "timeout"},
 		"mysql":    {"port", "user", "secret", "database", "table", "scratch", "timeout"},
 		"nfs":      {"export", "uid", "portmap", "timeout"},
+		"ntp":      {"port", "offset", "timeout"},
+		"nut":      {"port", "ups", "timeout"},
 		"pgsql":    {"port", "user", "secret", "database", "table", "scratch", "timeout"},
 		"ping":     {"timeout"},
 		"smb":      {"port", "share", "user", "secret", "file", "contains", "timeout"},
 		"smtp":     {"port", "accept", "refuse", "open", "user", "secret", "tls", "timeout"},
+		"ssh":      {"port", "user", "timeout"},
 		"tcp":      {"port", "expect", "timeout"},
 	}[kind]
 	if known == nil {
