@@ -56,6 +56,7 @@ type Kind func(ctx context.Context, t Target) Outcome
 // Kinds are all probe kinds by the name that packs use. To add one is to add a file, and its line here.
 func Kinds() map[string]Kind {
 	return map[string]Kind{
+		"dns":   DNS,
 		"http":  HTTP,
 		"mysql": MySQL,
 		"ping":  Ping,
@@ -70,6 +71,7 @@ func Kinds() map[string]Kind {
 // CheckParams tells a pack's author about a parameter that kind does not have.
 func CheckParams(kind string, params map[string]string) error {
 	known := map[string][]string{
+		"dns":   {"port", "name", "type", "contains", "timeout"},
 		"http":  {"scheme", "port", "path", "host", "status", "contains", "user", "secret", "timeout"},
 		"mysql": {"port", "user", "secret", "database", "table", "scratch", "timeout"},
 		"smb":   {"port", "share", "user", "secret", "file", "contains", "timeout"},
