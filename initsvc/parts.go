@@ -43,7 +43,7 @@ func parts(h handover.Handover, log *slog.Logger) pid1.Parts {
 		},
 		BindTree: tree.Bind, UnbindTree: tree.Unbind,
 		Network: network.BringUp, Keep: network.Keep, Raise: network.Raise, Defend: network.Defend, Lower: network.Lower,
-		Fence:     fence,
+		Fence:     network.Fence,
 		Packs:     func(dir string) ([]pack.Pack, error) { return pack.LoadAll(dir) },
 		Expand:    pack.Expand,
 		Attest:    attest,
@@ -253,16 +253,6 @@ func takeInventory(ctx context.Context) (pid1.Inventory, error) {
 		inv.Findings = append(inv.Findings, initapi.Finding{ID: f.ID, Severity: f.Severity, What: f.What, Next: f.Next})
 	}
 	return inv, nil
-}
-
-// fence loads the rules alone: one transaction, nothing else is touched.
-func fence(ctx context.Context, p network.Plan) error {
-	cmd := exec.CommandContext(ctx, "/usr/sbin/nft", "-f", "-")
-	cmd.Stdin = strings.NewReader(network.Ruleset(p))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("load the fence: %w: %s", err, strings.TrimSpace(string(out)))
-	}
-	return nil
 }
 
 // espDir is where the ESP of the system disk is mounted for a moment.

@@ -21,11 +21,16 @@ import (
 const ResolvConf = layout.Run + "/resolv.conf"
 
 // BringUp switches the loopback and the management NIC on and gives it its address. cfg.Interface is a name or a MAC; empty, the
-// first Ethernet with a link is taken, in the order of the hardware. With a static address and no link it configures everything and returns
+// first Ethernet with a link is taken, in the order of the hardware. Before, it puts the fence of a server that does not serve up. With a static address and no link it configures everything and returns
 // the Management together with ErrNoLink: the address works once the cable is in.
 func BringUp(ctx context.Context, cfg siteconf.Management, log *slog.Logger) (Management, error) {
 	if err := prepare(); err != nil {
 		return Management{}, err
+	}
+	// Before any NIC is on. A server without it can still be reached and mended: until Raise nothing but ssh and Sentry runs.
+	loadModules(ctx, log)
+	if err := Fence(ctx, Plan{}); err != nil {
+		log.Warn("management ports are not fenced", "err", err)
 	}
 	n, linkErr := waitLink(ctx, cfg.Interface)
 	if linkErr != nil && (!errors.Is(linkErr, ErrNoLink) || cfg.Address == "dhcp") {

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -14,26 +15,44 @@ import (
 // flushTable removes our table whether it is there or not.
 const flushTable = "table inet atlas\ndelete table inet atlas\n"
 
+// Fence loads p's ruleset in one transaction and touches nothing else. Raise does so by itself; this is for a change of peers or packs while
+// serving, and, with a Plan of no role, for a server that does not serve: then only the management ports are open, and nothing is held back on its way out.
+func Fence(ctx context.Context, p Plan) error {
+	if p.Role != "" {
+		if _, err := p.parse(); err != nil {
+			return err
+		}
+	}
+	if err := run(ctx, Ruleset(p), "nft", "-f", "-"); err != nil {
+		return fmt.Errorf("load the fence: %w", err)
+	}
+	return nil
+}
+
 // Ruleset is the fence for p as text for nft -f; loading it replaces the former one at once. It is made from the packs'
-// ports and never edited. p's service address must be valid.
+// ports and never edited. p must be one that parse accepts, or have no role.
 //
-// On both roles the management address is open for ATLAS itself, and peers reach the packs' ports there. Clients reach the packs' ports at the service
-// address of a primary. A twin hears nobody else, and sends nothing but answers and what goes to its peers, and that never from the service
-// address. IPv6 has no rule, so the policies drop it.
+// On every server the management address is open for ATLAS itself. Where a set serves, peers reach the packs' ports there: those of site packs as they are, those
+// of a pack with its own address at pack.PeerPort, since two packs may use one port. Clients of a primary reach each pack's ports at its address and at no
+// other. A twin hears nobody else, and sends nothing but answers and what goes to its peers, and that never from a service
+// address; connections that were begun before the fence was up count as nothing.
 func Ruleset(p Plan) string {
-	service := addr(p.Service.Address)
-	mgmt := p.Management.Address.Addr()
-	site, server := ports(p.Packs)
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	holders, server := p.holders()
+	mgmt := "meta nfproto ipv4 " // before the address is known: any
+	if a := p.Management.Address; a.IsValid() {
+		mgmt = fmt.Sprintf("ip daddr %s ", a.Addr())
+	}
+	peers := len(p.Peers) > 0 && p.Role != ""
 
 	b.WriteString(flushTable)
 	line("table inet atlas {")
-	if len(p.Peers) > 0 {
+	if peers {
 		line("\tset peers {\n\t\ttype ipv4_addr\n\t\telements = { %s }\n\t}", join(p.Peers))
 		line("\tchain translate {\n\t\ttype nat hook prerouting priority dstnat; policy accept;")
-		for _, s := range site {
-			line("\t\tip saddr @peers ip daddr %s %s dport { %s } dnat ip to %s", mgmt, s.proto, join(s.ports), service)
+		for _, h := range holders {
+			h.translate(line, mgmt)
 		}
 		line("\t}")
 		line("\tchain answers {\n\t\ttype route hook output priority mangle; policy accept;")
@@ -45,17 +64,16 @@ func Ruleset(p Plan) string {
 	line("\t\tiifname lo accept")
 	line("\t\tct state invalid drop")
 	line("\t\tct state established,related accept")
-	line("\t\tip daddr %s icmp type echo-request accept", mgmt)
+	line("\t\t%sicmp type echo-request accept", mgmt)
 	for _, s := range server {
-		line("\t\tip daddr %s %s dport { %s } accept", mgmt, s.proto, join(s.ports))
+		line("\t\t%s%s dport { %s } accept", mgmt, s.proto, join(s.ports))
 	}
-	if len(p.Peers) > 0 {
+	if peers {
 		line("\t\tip saddr @peers ct status dnat accept")
 	}
 	if p.Role == roles.Primary {
-		line("\t\tip daddr %s icmp type echo-request accept", service)
-		for _, s := range site {
-			line("\t\tip daddr %s %s dport { %s } accept", service, s.proto, join(s.ports))
+		for _, h := range holders {
+			h.admit(line)
 		}
 	}
 	line("\t}")
@@ -65,9 +83,11 @@ func Ruleset(p Plan) string {
 	if p.Role == roles.Secondary {
 		line("\tchain out {\n\t\ttype filter hook output priority filter; policy drop;")
 		line("\t\toifname lo accept")
-		line("\t\tct state established,related accept")
-		line("\t\tip saddr %s drop", service)
-		if len(p.Peers) > 0 {
+		line("\t\tct state established,related ct direction reply accept")
+		for _, h := range holders {
+			line("\t\tip saddr %s drop", h.addr)
+		}
+		if peers {
 			line("\t\tip daddr @peers accept")
 		}
 		line("\t}")
@@ -76,26 +96,32 @@ func Ruleset(p Plan) string {
 	return b.String()
 }
 
+// holder is one service address with the ports that are reached there.
+type holder struct {
+	addr string
+	own  bool // of one pack
+	sets []portSet
+}
+
 // portSet is the ports of one protocol.
 type portSet struct {
 	proto string
 	ports []int
 }
 
-// ports collects the ports of site packs and those on the management address, ATLAS's own among them.
-func ports(packs []pack.Pack) (site, server []portSet) {
-	by := map[bool]map[string][]int{true: {"tcp": {layout.SSHPort, layout.DashboardPort, layout.PeerPort}}, false: {}}
-	for _, p := range packs {
-		own := p.Scope == pack.ScopeServer
-		for _, port := range p.Ports {
+// holders collects the site packs' ports by address, the service address first, and those on the management address, ATLAS's own among them. A pack without its address has none.
+func (p Plan) holders() (site []holder, server []portSet) {
+	type ports map[string][]int
+	add := func(to ports, k pack.Pack) {
+		for _, port := range k.Ports {
 			proto := port.Proto
 			if proto == "" {
 				proto = "tcp"
 			}
-			by[own][proto] = append(by[own][proto], port.Port)
+			to[proto] = append(to[proto], port.Port)
 		}
 	}
-	sets := func(m map[string][]int) (out []portSet) {
+	sets := func(m ports) (out []portSet) {
 		for _, proto := range []string{"tcp", "udp"} {
 			if len(m[proto]) > 0 {
 				slices.Sort(m[proto])
@@ -104,7 +130,47 @@ func ports(packs []pack.Pack) (site, server []portSet) {
 		}
 		return out
 	}
-	return sets(by[false]), sets(by[true])
+	atService, atManagement := ports{}, ports{"tcp": {layout.SSHPort, layout.DashboardPort, layout.PeerPort}}
+	var own []holder
+	for _, k := range p.Packs {
+		switch {
+		case k.Scope == pack.ScopeServer:
+			add(atManagement, k)
+		case k.Address == pack.AddressOwn:
+			if a := p.ownAddress(k.Name); a != "" {
+				m := ports{}
+				add(m, k)
+				own = append(own, holder{addr: addr(a), own: true, sets: sets(m)})
+			}
+		default:
+			add(atService, k)
+		}
+	}
+	if p.Role == "" {
+		return nil, sets(atManagement)
+	}
+	return append([]holder{{addr: addr(p.Service.Address), sets: sets(atService)}}, own...), sets(atManagement)
+}
+
+// translate leads peers from the management address to h.
+func (h holder) translate(line func(string, ...any), mgmt string) {
+	for _, s := range h.sets {
+		if !h.own {
+			line("\t\tip saddr @peers %s%s dport { %s } dnat ip to %s", mgmt, s.proto, join(s.ports), h.addr)
+			continue
+		}
+		for _, n := range s.ports {
+			line("\t\tip saddr @peers %s%s dport %d dnat ip to %s:%d", mgmt, s.proto, pack.PeerPort(n), h.addr, n)
+		}
+	}
+}
+
+// admit lets clients in to h.
+func (h holder) admit(line func(string, ...any)) {
+	line("\t\tip daddr %s icmp type echo-request accept", h.addr)
+	for _, s := range h.sets {
+		line("\t\tip daddr %s %s dport { %s } accept", h.addr, s.proto, join(s.ports))
+	}
 }
 
 // addr is the address in CIDR text, as text; unchanged when it is none.

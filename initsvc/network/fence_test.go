@@ -23,9 +23,12 @@ func plan(role roles.Role, peers ...string) Plan {
 		Role:       role,
 		Service:    siteconf.Service{Address: "10.7.0.10/24", MAC: "02:a7:1a:50:00:01"},
 		Management: Management{Interface: "eth0", Address: netip.MustParsePrefix("10.7.0.11/24"), Gateway: netip.MustParseAddr("10.7.0.1")},
+		Addresses:  []siteconf.PackAddress{{Pack: "ad", Address: "10.7.0.20/24"}, {Pack: "off", Address: "10.7.0.21/24"}},
 		Packs: []pack.Pack{
 			{Name: "apache", Scope: pack.ScopeSite, Ports: []pack.Port{{Port: 443, Proto: "tcp"}, {Port: 80}}},
 			{Name: "dns", Scope: pack.ScopeSite, Ports: []pack.Port{{Port: 53, Proto: "tcp"}, {Port: 53, Proto: "udp"}}},
+			{Name: "ad", Scope: pack.ScopeSite, Address: pack.AddressOwn, Ports: []pack.Port{{Port: 53}, {Port: 53, Proto: "udp"}, {Port: 389}}},
+			{Name: "nowhere", Scope: pack.ScopeSite, Address: pack.AddressOwn, Ports: []pack.Port{{Port: 99}}},
 			{Name: "ssh", Scope: pack.ScopeServer, Ports: []pack.Port{{Port: 22, Proto: "tcp"}}},
 		},
 	}
@@ -38,10 +41,11 @@ func plan(role roles.Role, peers ...string) Plan {
 func TestRuleset(t *testing.T) {
 	none := plan(roles.Secondary, "10.7.0.12")
 	none.Packs = nil
+	base := plan("", "10.7.0.12")
 	for name, p := range map[string]Plan{
 		"primary-0": plan(roles.Primary), "primary-1": plan(roles.Primary, "10.7.0.12"), "primary-2": plan(roles.Primary, "10.7.0.12", "10.7.0.13"),
 		"secondary-0": plan(roles.Secondary), "secondary-1": plan(roles.Secondary, "10.7.0.12"), "secondary-2": plan(roles.Secondary, "10.7.0.12", "10.7.0.13"),
-		"secondary-no-packs": none,
+		"secondary-no-packs": none, "base": base, "base-no-address": {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := Ruleset(p)
@@ -83,6 +87,9 @@ func TestPlanRefuses(t *testing.T) {
 		{"MAC", func(p *Plan) { p.Service.MAC = "" }, "service MAC"},
 		{"gateway", func(p *Plan) { p.Service.Gateway = "x" }, "service gateway"},
 		{"role", func(p *Plan) { p.Role = "both" }, "role"},
+		{"same address as a pack", func(p *Plan) { p.Addresses[0].Address = "10.7.0.10/24" }, "twice"},
+		{"a pack with the management address", func(p *Plan) { p.Addresses[0].Address = "10.7.0.11/24" }, "must differ"},
+		{"address of a pack", func(p *Plan) { p.Addresses[0].Address = "10.7.0.20" }, "of ad must be an IPv4 address"},
 		{"same address", func(p *Plan) { p.Service.Address = "10.7.0.11/24" }, "must differ"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

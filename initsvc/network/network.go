@@ -52,15 +52,16 @@ type Plan struct {
 	Role       roles.Role
 	Service    siteconf.Service
 	Management Management
-	Packs      []pack.Pack  // those that run here; their ports open
-	Peers      []netip.Addr // management addresses of the site's other servers
+	Addresses  []siteconf.PackAddress // of packs with one of their own; those of packs that do not run are passed over
+	Packs      []pack.Pack            // those that run here; their ports open
+	Peers      []netip.Addr           // management addresses of the site's other servers
 }
 
 // ErrNoLink tells that an interface has no cable or its other end is off. The static address is configured all the same
 // and works as soon as the link comes.
 var ErrNoLink = errors.New("no link")
 
-// ErrConflict tells that another machine has the service address.
+// ErrConflict tells that another machine has a service address.
 type ErrConflict struct {
 	Address netip.Addr
 	MAC     net.HardwareAddr
@@ -70,9 +71,20 @@ func (e ErrConflict) Error() string {
 	return fmt.Sprintf("service address %s is in use by the machine with MAC %s; switch that one off, or give it another address, before this server serves", e.Address, e.MAC)
 }
 
+// ownAddress is the address, with prefix length, that the site gives the pack; "" if none.
+func (p Plan) ownAddress(name string) string {
+	for _, a := range p.Addresses {
+		if a.Pack == name {
+			return a.Address
+		}
+	}
+	return ""
+}
+
 // parsed is a Plan's service with its values read.
 type parsed struct {
 	prefix  netip.Prefix
+	all     []netip.Prefix // prefix and those of packs with their own
 	mac     net.HardwareAddr
 	gateway netip.Addr // zero = none
 }
@@ -97,8 +109,27 @@ func (p Plan) parse() (parsed, error) {
 	if p.Role != roles.Primary && p.Role != roles.Secondary {
 		return out, fmt.Errorf("role %q is neither primary nor secondary", p.Role)
 	}
-	if out.prefix.Addr() == p.Management.Address.Addr() {
-		return out, fmt.Errorf("service address and management address are both %s; they must differ", out.prefix.Addr())
+	out.all = []netip.Prefix{out.prefix}
+	for _, k := range p.Packs {
+		a := p.ownAddress(k.Name)
+		if k.Address != pack.AddressOwn || a == "" {
+			continue // a pack that needs an address and has none is not started; the others are
+		}
+		own, err := netip.ParsePrefix(a)
+		if err != nil || !own.Addr().Is4() {
+			return out, fmt.Errorf("address %q of %s must be an IPv4 address with prefix length such as 10.7.0.20/24; correct addresses in /etc/%s", a, k.Name, siteconf.SiteFile)
+		}
+		out.all = append(out.all, own)
+	}
+	for i, a := range out.all {
+		if a.Addr() == p.Management.Address.Addr() {
+			return out, fmt.Errorf("service address and management address are both %s; they must differ", a.Addr())
+		}
+		for _, b := range out.all[:i] {
+			if a.Addr() == b.Addr() {
+				return out, fmt.Errorf("the service address %s is given twice; correct addresses in /etc/%s", a.Addr(), siteconf.SiteFile)
+			}
+		}
 	}
 	return out, nil
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -37,7 +36,7 @@ func Raise(ctx context.Context, p Plan, log *slog.Logger) error {
 		if err := makeService(svc, &netlink.Bridge{LinkAttrs: svc.attrs()}, p.Role); err != nil {
 			return err
 		}
-		log.Info("service address held silently behind the fence", "address", svc.prefix, "mac", svc.mac, "peers", len(p.Peers))
+		log.Info("service address held silently behind the fence", "address", svc.all, "mac", svc.mac, "peers", len(p.Peers))
 		return nil
 	}
 	if err := freeOnWire(ctx, p, svc); err != nil {
@@ -52,21 +51,10 @@ func Raise(ctx context.Context, p Plan, log *slog.Logger) error {
 	if err := makeService(svc, &netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_BRIDGE}, p.Role); err != nil {
 		return err
 	}
-	if err := arp.Announce(Service, svc.prefix.Addr()); err != nil {
-		return fmt.Errorf("announce service address: %w", err)
-	}
-	log.Info("service address announced", "address", svc.prefix, "mac", svc.mac, "interface", p.Management.Interface, "peers", len(p.Peers))
-	return nil
-}
-
-// Fence loads p's ruleset in one transaction and touches nothing else; Raise does so by itself. It is for a change of peers or packs while serving.
-func Fence(ctx context.Context, p Plan) error {
-	if _, err := p.parse(); err != nil {
+	if err := svc.announce(); err != nil {
 		return err
 	}
-	if err := run(ctx, Ruleset(p), "nft", "-f", "-"); err != nil {
-		return fmt.Errorf("load the fence: %w", err)
-	}
+	log.Info("service address announced", "address", svc.all, "mac", svc.mac, "interface", p.Management.Interface, "peers", len(p.Peers))
 	return nil
 }
 
@@ -80,14 +68,35 @@ func freeOnWire(ctx context.Context, p Plan, svc parsed) error {
 	if !up {
 		return fmt.Errorf("network interface %s: %w: nobody can be asked whether service address %s is free; check the cable and the switch", p.Management.Interface, ErrNoLink, svc.prefix.Addr())
 	}
-	mac, err := arp.Probe(ctx, p.Management.Interface, svc.prefix.Addr(), arp.Timing{})
+	link, err := arp.Open(p.Management.Interface)
 	if err != nil {
 		return fmt.Errorf("look for conflicts: %w", err)
 	}
-	if mac != nil {
-		return ErrConflict{Address: svc.prefix.Addr(), MAC: mac}
+	defer link.Close()
+	claim, err := link.Probe(ctx, addrs(svc.all), arp.Timing{})
+	if err != nil {
+		return fmt.Errorf("look for conflicts: %w", err)
+	}
+	if claim != nil {
+		return ErrConflict{Address: claim.Address, MAC: claim.MAC}
 	}
 	return nil
+}
+
+// announce tells the wire of all addresses.
+func (s parsed) announce() error {
+	if err := arp.Announce(Service, addrs(s.all)...); err != nil {
+		return fmt.Errorf("announce service address: %w", err)
+	}
+	return nil
+}
+
+func addrs(list []netip.Prefix) []netip.Addr {
+	out := make([]netip.Addr, 0, len(list))
+	for _, p := range list {
+		out = append(out, p.Addr())
+	}
+	return out
 }
 
 func (s parsed) attrs() netlink.LinkAttrs {
@@ -112,7 +121,12 @@ func makeService(svc parsed, l netlink.Link, role roles.Role) error {
 	steps = append(steps,
 		// No route to the network by itself: the management NIC keeps it.
 		func() error {
-			return netlink.AddrReplace(l, &netlink.Addr{IPNet: ipNet(svc.prefix), Flags: unix.IFA_F_NOPREFIXROUTE})
+			for _, a := range svc.all {
+				if err := netlink.AddrReplace(l, &netlink.Addr{IPNet: ipNet(a), Flags: unix.IFA_F_NOPREFIXROUTE}); err != nil {
+					return fmt.Errorf("add %s: %w", a, err)
+				}
+			}
+			return nil
 		},
 		func() error { return netlink.LinkSetUp(l) },
 	)
@@ -130,17 +144,19 @@ func makeService(svc parsed, l netlink.Link, role roles.Role) error {
 // routeService sends what comes from the service address out by svc0, with the service MAC; except replies to peers that came
 // translated from the management address: they go back by the management NIC.
 func routeService(svc parsed, l netlink.Link) error {
-	src := net.IP(svc.prefix.Addr().AsSlice())
-	routes := []netlink.Route{{LinkIndex: l.Attrs().Index, Table: serviceTable, Dst: ipNet(svc.prefix.Masked()), Src: src, Scope: netlink.SCOPE_LINK}}
+	var routes []netlink.Route
+	for _, a := range svc.all {
+		routes = append(routes, netlink.Route{LinkIndex: l.Attrs().Index, Table: serviceTable, Dst: ipNet(a.Masked()), Scope: netlink.SCOPE_LINK})
+	}
 	if svc.gateway.IsValid() {
-		routes = append(routes, netlink.Route{LinkIndex: l.Attrs().Index, Table: serviceTable, Gw: svc.gateway.AsSlice(), Src: src, Flags: int(netlink.FLAG_ONLINK)})
+		routes = append(routes, netlink.Route{LinkIndex: l.Attrs().Index, Table: serviceTable, Gw: svc.gateway.AsSlice(), Flags: int(netlink.FLAG_ONLINK)})
 	}
 	for i := range routes {
 		if err := netlink.RouteReplace(&routes[i]); err != nil {
 			return fmt.Errorf("add route %s: %w", routes[i], err)
 		}
 	}
-	for _, r := range serviceRules(svc.prefix.Addr()) {
+	for _, r := range svc.rules() {
 		if err := netlink.RuleAdd(r); err != nil {
 			return fmt.Errorf("add routing rule %s: %w", r, err)
 		}
@@ -148,12 +164,16 @@ func routeService(svc parsed, l netlink.Link) error {
 	return nil
 }
 
-func serviceRules(a netip.Addr) []*netlink.Rule {
+func (s parsed) rules() []*netlink.Rule {
 	marked := netlink.NewRule()
 	marked.Family, marked.Priority, marked.Mark, marked.Table = unix.AF_INET, markPriority, translatedMark, unix.RT_TABLE_MAIN
-	from := netlink.NewRule()
-	from.Family, from.Priority, from.Src, from.Table = unix.AF_INET, fromPriority, ipNet(netip.PrefixFrom(a, 32)), serviceTable
-	return []*netlink.Rule{marked, from}
+	out := []*netlink.Rule{marked}
+	for _, a := range s.all {
+		from := netlink.NewRule()
+		from.Family, from.Priority, from.Src, from.Table = unix.AF_INET, fromPriority, ipNet(netip.PrefixFrom(a.Addr(), 32)), serviceTable
+		out = append(out, from)
+	}
+	return out
 }
 
 // removeService takes away the interface, its routes (with it) and the rules, if they are there.
@@ -181,32 +201,9 @@ func removeService() error {
 	return nil
 }
 
-// Lower takes the service address down and then the fence. It may be called when neither is up.
+// Lower takes the service address down and then leaves the fence of a server that does not serve. It may be called when neither is up.
 func Lower(ctx context.Context) error {
-	return errors.Join(removeService(), run(ctx, flushTable, "nft", "-f", "-"))
-}
-
-// Defend repeats the announcement two seconds after Raise (RFC 5227, 2.3) and from then on, until ctx ends, answers every
-// machine that claims a primary's service address and tells found about it. On a secondary it only waits.
-func Defend(ctx context.Context, p Plan, log *slog.Logger, found func(ErrConflict)) error {
-	svc, err := p.parse()
-	if err != nil {
-		return err
-	}
-	if p.Role != roles.Primary {
-		<-ctx.Done()
-		return nil
-	}
-	again := time.AfterFunc(2*time.Second, func() {
-		if err := arp.Announce(Service, svc.prefix.Addr()); err != nil {
-			log.Warn("announce service address again", "err", err)
-		}
-	})
-	defer again.Stop()
-	return arp.Watch(ctx, Service, svc.prefix.Addr(), func(mac net.HardwareAddr) {
-		log.Error("service address claimed by another machine", "address", svc.prefix.Addr(), "mac", mac)
-		found(ErrConflict{Address: svc.prefix.Addr(), MAC: mac})
-	})
+	return errors.Join(removeService(), Fence(ctx, Plan{}))
 }
 
 // loadModules asks for what the kernel may not load by itself when we need it. In the namespace lab there is nothing to load;

@@ -24,6 +24,7 @@ import (
 
 const (
 	serviceIP  = "10.7.0.10"
+	ownIP      = "10.7.0.20"
 	serviceMAC = "02:a7:1a:50:00:01"
 )
 
@@ -41,11 +42,17 @@ func (w *wire) start(t *testing.T, name, address, peer string, role roles.Role) 
 		}
 		p = Plan{
 			Role: role, Service: siteconf.Service{Address: serviceIP + "/24", MAC: serviceMAC}, Management: m,
-			Packs: []pack.Pack{{Name: "web", Ports: []pack.Port{{Port: 80}}}}, Peers: []netip.Addr{netip.MustParseAddr(peer)},
+			Addresses: []siteconf.PackAddress{{Pack: "ad", Address: ownIP + "/24"}},
+			Packs: []pack.Pack{
+				{Name: "web", Ports: []pack.Port{{Port: 80}}}, {Name: "ad", Address: pack.AddressOwn, Ports: []pack.Port{{Port: 80}, {Port: 389}}},
+			},
+			Peers: []netip.Addr{netip.MustParseAddr(peer)},
 		}
 		return Raise(t.Context(), p, quiet)
 	})
-	h.serve(t, serviceIP+":80")
+	for _, at := range []string{serviceIP + ":80", serviceIP + ":389", ownIP + ":80", ownIP + ":389"} {
+		h.serve(t, at)
+	}
 	h.serve(t, p.Management.Address.Addr().String()+":8443")
 	return p
 }
@@ -65,7 +72,11 @@ func (h *host) serve(t *testing.T, at string) {
 				return
 			}
 			who, _, _ := net.SplitHostPort(c.RemoteAddr().String())
-			fmt.Fprintf(c, "%s hears %s", h.name, who)
+			what := ""
+			if strings.HasPrefix(at, ownIP+":") {
+				what = "'s ad"
+			}
+			fmt.Fprintf(c, "%s%s hears %s", h.name, what, who)
 			_ = c.Close()
 		}
 	}()
@@ -176,6 +187,15 @@ func TestSite(t *testing.T) {
 		{"client to the twin", "client", "", "10.7.0.12:80", ""},
 		{"primary's Sentry to the twin", "left", "", "10.7.0.12:80", "right hears 10.7.0.11"},
 		{"twin's Sentry to the primary", "right", "", "10.7.0.11:80", "left hears 10.7.0.12"},
+		{"client to the pack's own address", "client", "", ownIP + ":389", "left's ad hears 10.7.0.100"},
+		{"the same port at both addresses", "client", "", ownIP + ":80", "left's ad hears 10.7.0.100"},
+		{"client to the pack at the service address", "client", "", serviceIP + ":389", ""},
+		{"client to the pack by the peers' port", "client", "", "10.7.0.11:20389", ""},
+		{"client to the twin's pack", "client", "", "10.7.0.12:20389", ""},
+		{"primary's Sentry to the twin's pack", "left", "", "10.7.0.12:20389", "right's ad hears 10.7.0.11"},
+		{"twin's Sentry to the primary's pack", "right", "", "10.7.0.11:20080", "left's ad hears 10.7.0.12"},
+		{"twin's service to the twin's pack", "right", serviceIP, ownIP + ":389", "right's ad hears " + serviceIP},
+		{"twin's pack to the client", "right", ownIP, "10.7.0.100:7", ""},
 		{"primary to itself", "left", "", serviceIP + ":80", "left hears " + serviceIP},
 		{"twin to itself", "right", "", serviceIP + ":80", "right hears " + serviceIP},
 		{"twin's service to the client", "right", "", "10.7.0.100:7", ""},
@@ -188,8 +208,10 @@ func TestSite(t *testing.T) {
 			}
 		})
 	}
-	if got := w.hosts["client"].neighbour(t, serviceIP); got != serviceMAC {
-		t.Errorf("client has %s at %s; want the service MAC %s", serviceIP, got, serviceMAC)
+	for _, a := range []string{serviceIP, ownIP} {
+		if got := w.hosts["client"].neighbour(t, a); got != serviceMAC {
+			t.Errorf("client has %s at %s; want the service MAC %s", a, got, serviceMAC)
+		}
 	}
 	t.Run("twin's service to the outside fails at the fence", func(t *testing.T) {
 		w.hosts["client"].serve(t, "10.7.0.100:25")
@@ -205,7 +227,7 @@ func TestSite(t *testing.T) {
 			switch {
 			case f.src == serviceMAC:
 				t.Errorf("frame with the service MAC from the twin: %+v", f)
-			case strings.HasPrefix(f.ip, serviceIP+" "):
+			case strings.HasPrefix(f.ip, serviceIP+" ") || strings.HasPrefix(f.ip, ownIP+" "):
 				t.Errorf("frame with the service address from the twin: %+v", f)
 			case f.kind == unix.ETH_P_IPV6:
 				t.Errorf("IPv6 from the twin: %+v", f)
@@ -217,10 +239,11 @@ func TestSite(t *testing.T) {
 	t.Run("each address of the primary leaves with its own MAC", func(t *testing.T) {
 		frames, service := fromPrimary(), 0
 		for _, f := range frames {
-			if strings.HasPrefix(f.ip, serviceIP+" ") {
+			ours := strings.HasPrefix(f.ip, serviceIP+" ") || strings.HasPrefix(f.ip, ownIP+" ")
+			if ours {
 				service++
 			}
-			if strings.HasPrefix(f.ip, serviceIP+" ") != (f.src == serviceMAC) && f.ip != "" {
+			if ours != (f.src == serviceMAC) && f.ip != "" {
 				t.Errorf("frame with the wrong MAC: %+v", f)
 			}
 		}

@@ -184,7 +184,7 @@ func (s *Server) plan() network.Plan {
 	packs := s.sitePacks()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := network.Plan{Role: s.st.decision.Role, Service: s.st.site.Service, Management: s.st.management, Packs: packs}
+	p := network.Plan{Role: s.st.decision.Role, Service: s.st.site.Service, Addresses: s.st.site.Addresses, Management: s.st.management, Packs: packs}
 	for _, q := range s.st.peers.Peers {
 		if a, err := netip.ParseAddr(q.Address); err == nil {
 			p.Peers = append(p.Peers, a)
@@ -235,10 +235,30 @@ func (s *Server) sitePacks() []pack.Pack {
 	return pack.Selected(s.st.packs, s.st.site.Services)
 }
 
+// lacksAddress tells whether p cannot run because the site gives it no address, and makes that a finding.
+func (s *Server) lacksAddress(p pack.Pack) bool {
+	id := "no-address-" + p.Name
+	s.mu.Lock()
+	lacks := s.st.site.AddressOf(p.Name, p.Address == pack.AddressOwn) == ""
+	s.mu.Unlock()
+	if !lacks {
+		s.findings.clear(id)
+		return false
+	}
+	s.findings.set(initapi.Finding{
+		ID: id, Severity: "critical", Where: s.name() + " " + p.Name, What: p.Title + " needs an address of its own and has none",
+		Next: fmt.Sprintf("Give it a free address of the office's network in /etc/%s, under addresses: - {pack: %s, address: 10.7.0.20/24}, and restart.", siteconf.SiteFile, p.Name),
+	})
+	return true
+}
+
 func (s *Server) startServices(ctx context.Context) (string, error) {
 	s.setState(initapi.Serving) // from here on sentry may probe
 	var names []string
 	for _, p := range s.sitePacks() {
+		if s.lacksAddress(p) {
+			continue
+		}
 		if err := s.startService(p, logfile.New(filepath.Join(s.o.Dirs.Log, p.Name+".log"), 0, 0)); err != nil {
 			return "", err
 		}

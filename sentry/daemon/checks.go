@@ -101,38 +101,60 @@ func (d *Daemon) packCheck(t target, k pack.Pack, pr pack.Probe) verify.Check {
 		return c
 	}
 	c.Run = func(ctx context.Context) verify.Outcome {
-		addr, out, ok := d.where(t, k)
+		conf, _ := siteconf.LoadSite(d.cfg.Etc) // no set, no site.yaml: the probe does without a host name
+		at, out, ok := d.where(t, k, conf)
 		if !ok {
 			return out
 		}
-		return d.transact(ctx, t, k, pr, kind, addr)
+		return d.transact(ctx, t, k, pr, kind, conf, at)
 	}
 	return c
 }
 
-// where gives the address at which t's service k is probed from here, or why it is not.
-func (d *Daemon) where(t target, k pack.Pack) (string, verify.Outcome, bool) {
+// place is where a service is reached.
+type place struct {
+	address  string
+	portBase int // verify.Target.PortBase
+}
+
+// where tells at which place t's service k is probed from here, or why it is not.
+func (d *Daemon) where(t target, k pack.Pack, conf siteconf.Site) (place, verify.Outcome, bool) {
 	st := d.stateOf(t)
 	if k.Scope == pack.ScopeServer {
-		return t.address, verify.Outcome{}, t.address != ""
+		return place{address: t.address}, verify.Outcome{}, t.address != ""
 	}
 	if st != nil && st.State != initapi.Serving {
-		return "", verify.Outcome{Status: verify.Skipped, Evidence: t.name + " is " + site.StateWord(st)}, false
+		return place{}, verify.Outcome{Status: verify.Skipped, Evidence: t.name + " is " + site.StateWord(st)}, false
 	}
 	if st != nil && starting(st, k) {
-		return "", verify.Outcome{Status: verify.Skipped, Evidence: "it is just being started"}, false
+		return place{}, verify.Outcome{Status: verify.Skipped, Evidence: "it is just being started"}, false
 	}
+	own := k.Address == pack.AddressOwn
 	if !t.self {
-		return t.address, verify.Outcome{}, true
+		p := place{address: t.address}
+		if own {
+			p.portBase = pack.PeerPort(0)
+		}
+		return p, verify.Outcome{}, true
 	}
 	if st == nil {
-		return "", verify.Outcome{Status: verify.Unknown, Evidence: "this server's state is not known"}, false
+		return place{}, verify.Outcome{Status: verify.Unknown, Evidence: "this server's state is not known"}, false
 	}
 	p, err := netip.ParsePrefix(st.Addresses.Service)
 	if err != nil {
-		return "", verify.Outcome{Status: verify.Skipped, Evidence: "the service address is not up"}, false
+		return place{}, verify.Outcome{Status: verify.Skipped, Evidence: "the service address is not up"}, false
 	}
-	return p.Addr().String(), verify.Outcome{}, true
+	if !own {
+		return place{address: p.Addr().String()}, verify.Outcome{}, true
+	}
+	a := conf.AddressOf(k.Name, true)
+	if a == "" {
+		return place{}, verify.Outcome{
+			Status: verify.Skipped, Evidence: "it needs an address of its own and has none",
+			Next: "Give " + k.Name + " an address in /etc/" + siteconf.SiteFile + ", under addresses.",
+		}, false
+	}
+	return place{address: a}, verify.Outcome{}, true
 }
 
 // starting tells whether init is still starting service k: what does not answer then is no fault.
@@ -142,10 +164,12 @@ func starting(st *initapi.State, k pack.Pack) bool {
 	})
 }
 
-func (d *Daemon) transact(ctx context.Context, t target, k pack.Pack, pr pack.Probe, kind verify.Kind, addr string) verify.Outcome {
-	conf, _ := siteconf.LoadSite(d.cfg.Etc) // no set, no site.yaml: the probe does without a host name
+func (d *Daemon) transact(ctx context.Context, t target, k pack.Pack, pr pack.Probe, kind verify.Kind, conf siteconf.Site, at place) verify.Outcome {
 	vars := pack.Vars{Management: t.address, Server: t.name, Site: conf.Site, SiteName: conf.Name, StateDir: d.cfg.StateDir}.WithSite(conf, k)
-	vars.Service, vars.Address = addr, addr
+	vars.Address = at.address
+	if k.Address != pack.AddressOwn {
+		vars.Service = at.address
+	}
 	params := make(map[string]string, len(pr.Params))
 	for key, v := range pr.Params {
 		x, err := pack.Expand(v, vars)
@@ -163,7 +187,7 @@ func (d *Daemon) transact(ctx context.Context, t target, k pack.Pack, pr pack.Pr
 	}
 	text, _ := os.ReadFile(secret) // absent without a set; the probe says so
 	return kind(ctx, verify.Target{
-		Address: addr, Server: t.name, Observer: d.server.Name, Hostname: conf.Hostname, Secret: strings.TrimSpace(string(text)), Params: params,
+		Address: at.address, PortBase: at.portBase, Server: t.name, Observer: d.server.Name, Hostname: conf.Hostname, Secret: strings.TrimSpace(string(text)), Params: params,
 	})
 }
 

@@ -18,10 +18,11 @@ const maxPage = 1 << 20
 // host name), status ("200"), contains (text that must be in the page), user (sends the verification account's password).
 func HTTP(ctx context.Context, t Target) Outcome {
 	scheme := t.Param("scheme", "http")
-	port := t.Param("port", map[string]string{"https": "443"}[scheme])
-	if port == "" {
-		port = "80"
+	usual := "80"
+	if scheme == "https" {
+		usual = "443"
 	}
+	port := t.Param("port", usual)
 	path := t.Param("path", "/")
 	url := scheme + "://" + net.JoinHostPort(t.Address, port) + path
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

@@ -9,6 +9,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -34,7 +36,8 @@ type Outcome struct {
 
 // Target is what a probe is run against.
 type Target struct {
-	Address  string            // of the services: service address, or a peer's management address
+	Address  string            // of the service: its address, or a peer's management address
+	PortBase int               // added to every port: peers reach a pack with its own address at shifted ones (pack.PeerPort)
 	Server   string            // name, for words
 	Observer string            // name of the server that probes
 	Hostname string            // the site's host name
@@ -42,12 +45,25 @@ type Target struct {
 	Params   map[string]string // of the pack's probe, keys in lower case
 }
 
-// Param gives a parameter or its default.
+// Param gives a parameter or its default. A port (key "port", or one that ends in "_port") is given as it is reached at Address, so kinds need to know nothing of
+// PortBase; those that use a port that is no parameter take it from Port.
 func (t Target) Param(key, or string) string {
-	if v, ok := t.Params[key]; ok && v != "" {
-		return v
+	v := t.Params[key]
+	if v == "" {
+		v = or
 	}
-	return or
+	if key == "port" || strings.HasSuffix(key, "_port") {
+		return t.Port(v)
+	}
+	return v
+}
+
+// Port gives the number at which the service's port n is reached at Address. What is no number comes back as it is.
+func (t Target) Port(n string) string {
+	if i, err := strconv.Atoi(n); err == nil && t.PortBase != 0 {
+		return strconv.Itoa(i + t.PortBase)
+	}
+	return n
 }
 
 // Kind does one transaction. It must end when ctx does.

@@ -1,5 +1,5 @@
 // Package arp asks for, announces and watches an IPv4 address on an Ethernet link as RFC 5227 (IPv4 Address Conflict Detection)
-// says: Probe before an address is used, Announce when it is, Watch as long as it is. It speaks ARP (RFC 826) through a packet
+// says: Probe before an address is used, Announce when it is, Watch as long as it is; several addresses at once. It speaks ARP (RFC 826) through a packet
 // socket, and configures nothing.
 package arp
 
@@ -80,13 +80,15 @@ func Parse(b []byte) (Packet, error) {
 	}, nil
 }
 
-// conn is a packet socket that hears and sends ARP on one interface.
-type conn struct {
-	f   *os.File
-	mac net.HardwareAddr
+// Link is a packet socket that hears and sends ARP on one interface.
+type Link struct {
+	f    *os.File
+	name string
+	mac  net.HardwareAddr
 }
 
-func listen(ifname string) (*conn, error) {
+// Open makes a Link of the interface. It stays with the network namespace of the calling thread.
+func Open(ifname string) (*Link, error) {
 	ifc, err := net.InterfaceByName(ifname)
 	if err != nil {
 		return nil, fmt.Errorf("find network interface %s: %w", ifname, err)
@@ -103,12 +105,13 @@ func listen(ifname string) (*conn, error) {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("bind packet socket to %s: %w", ifname, err)
 	}
-	return &conn{f: os.NewFile(uintptr(fd), "arp:"+ifname), mac: ifc.HardwareAddr}, nil
+	return &Link{f: os.NewFile(uintptr(fd), "arp:"+ifname), name: ifname, mac: ifc.HardwareAddr}, nil
 }
 
-func (c *conn) close() { _ = c.f.Close() }
+// Close ends what goes on with the Link.
+func (c *Link) Close() { _ = c.f.Close() }
 
-func (c *conn) send(p Packet) error {
+func (c *Link) send(p Packet) error {
 	if _, err := c.f.Write(p.Frame()); err != nil {
 		return fmt.Errorf("send ARP: %w", err)
 	}
@@ -116,7 +119,7 @@ func (c *conn) send(p Packet) error {
 }
 
 // read returns the next ARP packet that comes until deadline; os.ErrDeadlineExceeded when none does.
-func (c *conn) read(deadline time.Time) (Packet, error) {
+func (c *Link) read(deadline time.Time) (Packet, error) {
 	if err := c.f.SetReadDeadline(deadline); err != nil {
 		return Packet{}, fmt.Errorf("read ARP: %w", err)
 	}

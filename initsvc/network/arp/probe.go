@@ -36,20 +36,23 @@ func (t Timing) filled() Timing {
 	return t
 }
 
-// Probe asks on the link of ifname whether anybody has address a, which must not be configured yet, and returns the MAC of who
-// answers, uses it or is about to take it as well; nil if nobody.
-func Probe(ctx context.Context, ifname string, a netip.Addr, t Timing) (net.HardwareAddr, error) {
+// Claim tells that the machine with MAC has an address.
+type Claim struct {
+	Address netip.Addr
+	MAC     net.HardwareAddr
+}
+
+// Probe asks whether anybody has one of the addresses, which must not be configured yet, and returns who first
+// answers for one, uses it or is about to take it as well; nil if nobody.
+func (c *Link) Probe(ctx context.Context, as []netip.Addr, t Timing) (*Claim, error) {
 	t = t.filled()
-	c, err := listen(ifname)
-	if err != nil {
-		return nil, fmt.Errorf("probe %s: %w", a, err)
-	}
-	defer c.close()
-	stop := context.AfterFunc(ctx, c.close)
+	stop := context.AfterFunc(ctx, c.Close)
 	defer stop()
 	for i := range t.Probes {
-		if err := c.send(Packet{To: broadcast, From: c.mac, Operation: Request, SenderMAC: c.mac, SenderIP: nobody, TargetMAC: make(net.HardwareAddr, 6), TargetIP: a}); err != nil {
-			return nil, fmt.Errorf("probe %s on %s: %w", a, ifname, err)
+		for _, a := range as {
+			if err := c.send(Packet{To: broadcast, From: c.mac, Operation: Request, SenderMAC: c.mac, SenderIP: nobody, TargetMAC: make(net.HardwareAddr, 6), TargetIP: a}); err != nil {
+				return nil, fmt.Errorf("probe %s on %s: %w", a, c.name, err)
+			}
 		}
 		wait := t.Min + rand.N(t.Max-t.Min)
 		if i == t.Probes-1 {
@@ -58,16 +61,18 @@ func Probe(ctx context.Context, ifname string, a netip.Addr, t Timing) (net.Hard
 		for deadline := time.Now().Add(wait); ; {
 			p, err := c.read(deadline)
 			if ctx.Err() != nil {
-				return nil, fmt.Errorf("probe %s on %s: %w", a, ifname, ctx.Err())
+				return nil, fmt.Errorf("probe %v on %s: %w", as, c.name, ctx.Err())
 			}
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				break
 			}
 			if err != nil {
-				return nil, fmt.Errorf("probe %s on %s: %w", a, ifname, err)
+				return nil, fmt.Errorf("probe %v on %s: %w", as, c.name, err)
 			}
-			if conflicts(p, a, c.mac, true) {
-				return p.SenderMAC, nil
+			for _, a := range as {
+				if conflicts(p, a, c.mac, true) {
+					return &Claim{a, p.SenderMAC}, nil
+				}
 			}
 		}
 	}
@@ -82,55 +87,64 @@ func conflicts(p Packet, a netip.Addr, own net.HardwareAddr, probing bool) bool 
 	return p.SenderIP == a || probing && p.Operation == Request && p.SenderIP == nobody && p.TargetIP == a
 }
 
-// Announce tells every host on the link, once, that a is at ifname's MAC: as a request, which RFC 5227 prefers, and as a reply,
+// Announce tells every host on the link, once, that the addresses are at ifname's MAC: as a request, which RFC 5227 prefers, and as a reply,
 // which some switches and older hosts wait for.
-func Announce(ifname string, a netip.Addr) error {
-	c, err := listen(ifname)
+func Announce(ifname string, as ...netip.Addr) error {
+	c, err := Open(ifname)
 	if err != nil {
-		return fmt.Errorf("announce %s: %w", a, err)
+		return fmt.Errorf("announce %v: %w", as, err)
 	}
-	defer c.close()
-	return c.announce(a)
+	defer c.Close()
+	return c.Announce(as...)
 }
 
-func (c *conn) announce(a netip.Addr) error {
-	p := Packet{To: broadcast, From: c.mac, Operation: Request, SenderMAC: c.mac, SenderIP: a, TargetMAC: make(net.HardwareAddr, 6), TargetIP: a}
-	if err := c.send(p); err != nil {
-		return fmt.Errorf("announce %s: %w", a, err)
-	}
-	p.Operation, p.TargetMAC = Reply, broadcast
-	if err := c.send(p); err != nil {
-		return fmt.Errorf("announce %s: %w", a, err)
+// Announce is Announce on an open Link.
+func (c *Link) Announce(as ...netip.Addr) error {
+	for _, a := range as {
+		p := Packet{To: broadcast, From: c.mac, Operation: Request, SenderMAC: c.mac, SenderIP: a, TargetMAC: make(net.HardwareAddr, 6), TargetIP: a}
+		if err := c.send(p); err != nil {
+			return fmt.Errorf("announce %s: %w", a, err)
+		}
+		p.Operation, p.TargetMAC = Reply, broadcast
+		if err := c.send(p); err != nil {
+			return fmt.Errorf("announce %s: %w", a, err)
+		}
 	}
 	return nil
 }
 
-// Watch listens on ifname until ctx ends. Whenever another host claims a, which ifname holds, found is told its MAC and the address is announced
-// again (RFC 5227, 2.4 b), at most once in ten seconds.
-func Watch(ctx context.Context, ifname string, a netip.Addr, found func(net.HardwareAddr)) error {
-	c, err := listen(ifname)
-	if err != nil {
-		return fmt.Errorf("watch %s: %w", a, err)
-	}
-	defer c.close()
-	stop := context.AfterFunc(ctx, c.close)
+// Watch listens until ctx ends. Whenever another host claims one of the addresses, which the interface holds, found is told and the address is announced
+// again (RFC 5227, 2.4 b), at most once in ten seconds each. All are announced when something comes from again.
+func (c *Link) Watch(ctx context.Context, as []netip.Addr, again <-chan struct{}, found func(Claim)) error {
+	stop := context.AfterFunc(ctx, c.Close)
 	defer stop()
-	var last time.Time
+	last := map[netip.Addr]time.Time{}
 	for {
-		p, err := c.read(time.Time{})
-		if ctx.Err() != nil {
+		select {
+		case <-again:
+			if err := c.Announce(as...); err != nil {
+				return err
+			}
+		default:
+		}
+		p, err := c.read(time.Now().Add(time.Second))
+		switch {
+		case ctx.Err() != nil:
 			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("watch %s on %s: %w", a, ifname, err)
-		}
-		if !conflicts(p, a, c.mac, false) || time.Since(last) < 10*time.Second {
+		case errors.Is(err, os.ErrDeadlineExceeded):
 			continue
+		case err != nil:
+			return fmt.Errorf("watch %v on %s: %w", as, c.name, err)
 		}
-		last = time.Now()
-		found(p.SenderMAC)
-		if err := c.announce(a); err != nil {
-			return err
+		for _, a := range as {
+			if !conflicts(p, a, c.mac, false) || time.Since(last[a]) < 10*time.Second {
+				continue
+			}
+			last[a] = time.Now()
+			found(Claim{a, p.SenderMAC})
+			if err := c.Announce(a); err != nil {
+				return err
+			}
 		}
 	}
 }
