@@ -72,12 +72,14 @@ type Kind func(ctx context.Context, t Target) Outcome
 // Kinds are all probe kinds by the name that packs use. To add one is to add a file, and its line here.
 func Kinds() map[string]Kind {
 	return map[string]Kind{
-		"dns":   DNS,
-		"http":  HTTP,
-		"mysql": MySQL,
-		"ping":  Ping,
-		"smb":   SMB,
-		"tcp":   TCP,
+		"dns":      DNS,
+		"http":     HTTP,
+		"kerberos": Kerberos,
+		"ldap":     LDAP,
+		"mysql":    MySQL,
+		"ping":     Ping,
+		"smb":      SMB,
+		"tcp":      TCP,
 	}
 }
 
@@ -87,12 +89,14 @@ func Kinds() map[string]Kind {
 // CheckParams tells a pack's author about a parameter that kind does not have.
 func CheckParams(kind string, params map[string]string) error {
 	known := map[string][]string{
-		"dns":   {"port", "name", "type", "contains", "timeout"},
-		"http":  {"scheme", "port", "path", "host", "status", "contains", "user", "secret", "timeout"},
-		"mysql": {"port", "user", "secret", "database", "table", "scratch", "timeout"},
-		"smb":   {"port", "share", "user", "secret", "file", "contains", "timeout"},
-		"ping":  {"timeout"},
-		"tcp":   {"port", "expect", "timeout"},
+		"dns":      {"port", "name", "type", "contains", "timeout"},
+		"http":     {"scheme", "port", "path", "host", "status", "contains", "user", "secret", "timeout"},
+		"kerberos": {"port", "realm", "user", "service", "secret", "timeout"},
+		"ldap":     {"port", "base", "user", "secret", "timeout"},
+		"mysql":    {"port", "user", "secret", "database", "table", "scratch", "timeout"},
+		"smb":      {"port", "share", "user", "secret", "file", "contains", "timeout"},
+		"ping":     {"timeout"},
+		"tcp":      {"port", "expect", "timeout"},
 	}[kind]
 	if known == nil {
 		return fmt.Errorf("probe kind %q is not known", kind)
