@@ -54,7 +54,7 @@ init in Linux namespaces. Servers are called left, right and middle. State lies 
 	root.PersistentFlags().StringVar(&v.dir, "dir", "", "the lab's folder (default $ATLAS_LAB, or lab in the cache)")
 	root.PersistentFlags().BoolVar(&v.json, "json", false, "answer in JSON")
 	root.AddCommand(v.up(), v.down(), v.status(), v.install(), v.stick(), v.power(), v.swap(), v.bay(), v.disk(), v.cable(),
-		v.exec(), v.client(), v.console(), v.wait(), v.snapshot(), v.forward())
+		v.exec(), v.client(), v.kernelClient(), v.console(), v.wait(), v.snapshot(), v.forward())
 	return root
 }
 

@@ -54,6 +54,21 @@ func (v *verbs) client() *cobra.Command {
 	}
 }
 
+func (v *verbs) kernelClient() *cobra.Command {
+	return &cobra.Command{
+		Use: "kernel-client SCRIPT", Short: "Run a shell script on a client computer with a kernel of its own (NFS mounts); it boots for it", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := v.lab()
+			if err != nil {
+				return err
+			}
+			out, err := l.KernelClient(cmd.Context(), args[0])
+			_, werr := v.out.Write(out)
+			return errors.Join(err, werr)
+		},
+	}
+}
+
 func (v *verbs) console() *cobra.Command {
 	var log bool
 	c := &cobra.Command{

@@ -8,7 +8,6 @@
 package lab
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -16,7 +15,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -24,7 +22,6 @@ import (
 	"sayasystems.com/atlas/build/lab/folder"
 	"sayasystems.com/atlas/build/lab/namespace"
 	"sayasystems.com/atlas/build/lab/office"
-	"sayasystems.com/atlas/build/lab/place"
 	"sayasystems.com/atlas/build/lab/stick"
 	"sayasystems.com/atlas/build/lab/vm"
 	"sayasystems.com/atlas/build/toolsroot"
@@ -199,44 +196,6 @@ func (l *Lab) Stick(ctx context.Context) (stick.Stick, error) {
 		st.Tools = tools.Path
 	}
 	return st, st.Make(ctx, l.Folder.Image(state))
-}
-
-// ClientCommand makes a command that runs on the client computer of the office, in the tools root; start it with start. Its
-// /tmp is kept from one command to the next.
-func (l *Lab) ClientCommand(ctx context.Context, args ...string) (cmd *exec.Cmd, start func() error, err error) {
-	if _, err := l.Folder.Load(); err != nil {
-		return nil, nil, err
-	}
-	if !l.Office.Exists() {
-		return nil, nil, errors.New("the lab's network is not there; switch a server on: lab power on SERVER")
-	}
-	tools, err := toolsroot.Ensure(ctx, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	home := filepath.Join(l.Folder.Dir, "client")
-	if err := os.MkdirAll(home, 0o777); err != nil {
-		return nil, nil, fmt.Errorf("client: %w", err)
-	}
-	p := place.Place{NetNS: l.Office.ClientNetNS(), Root: tools.Path, Binds: []place.Bind{{From: home, To: "/tmp"}}}
-	cmd, err = p.Command(args[0], args[1:]...)
-	if err != nil {
-		return nil, nil, fmt.Errorf("client: %w", err)
-	}
-	cmd.Dir = "/tmp"
-	return cmd, func() error { return p.Start(cmd) }, nil
-}
-
-// Client runs a command on the client computer and returns what it printed. Its failure is an *ExitError.
-func (l *Lab) Client(ctx context.Context, args ...string) ([]byte, error) {
-	cmd, start, err := l.ClientCommand(ctx, args...)
-	if err != nil {
-		return nil, err
-	}
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err = finish(ctx, cmd, start)
-	return out.Bytes(), err
 }
 
 // HTTP returns a client for the servers' pages: it dials in the office, and takes any certificate, as nobody has pinned one.

@@ -26,7 +26,7 @@ const Release = "13"
 // Packages returns the Debian packages in the tools root.
 func Packages() []string {
 	return []string{
-		"adcli", "arping", "bind9-dnsutils", "ca-certificates", "chromium-headless-shell", "curl", "dosfstools", "e2fsprogs", "fonts-dejavu-core", "gdisk", "iproute2", "isync", "kmod", "krb5-user", "ldap-utils", "libsasl2-modules-gssapi-mit", "mariadb-client", "mdadm", "mtools",
+		"acl", "adcli", "arping", "attr", "bind9-dnsutils", "ca-certificates", "chromium-headless-shell", "chrony", "curl", "dosfstools", "e2fsprogs", "fonts-dejavu-core", "gdisk", "iproute2", "isync", "kmod", "krb5-user", "ldap-utils", "libnet-ssleay-perl", "libsasl2-modules", "libsasl2-modules-gssapi-mit", "mariadb-client", "mdadm", "mtools",
 		"nbdkit", "nfs-common", "nftables", "nmap", "openssh-client", "ovmf", "postgresql-client", "samba-common-bin", "sshpass", "swaks", "qemu-system-x86", "qemu-utils", "smbclient", "squashfs-tools", "systemd-boot-efi",
 		"tcpdump", "user-mode-linux", "xz-utils", "zstd",
 	}

@@ -4,6 +4,9 @@
 //
 //	10.7.0.1   the gateway, on the bridge     10.7.0.10  the service address
 //	10.7.0.11… the servers' management        10.7.0.100 the client
+//	10.7.0.101 the NFS client (package nfsclient)
+//
+// The gateway, the service address and the client have IPv6 addresses too: fd07::1, fd07::10 and fd07::100.
 package office
 
 import (
@@ -31,6 +34,7 @@ const (
 	Service = "10.7.0.10"
 	AD      = "10.7.0.20" // service address of the pack addc
 	Client  = "10.7.0.100"
+	NFS     = "10.7.0.101" // the client with a kernel of its own
 )
 
 // The office's IPv6 network and DNS domain.
@@ -102,10 +106,10 @@ func (o Office) Up() error {
 	if err := h.LinkAdd(br); err != nil {
 		return fmt.Errorf("make the lab's switch: %w", err)
 	}
-	if err := up(h, "lo", ""); err != nil {
+	if err := up(h, "lo"); err != nil {
 		return err
 	}
-	if err := up(h, bridge, Gateway+Prefix); err != nil {
+	if err := up(h, bridge, Gateway+Prefix, Gateway6+Prefix6); err != nil {
 		return err
 	}
 	client, err := netns.GetFromPath(o.ClientNetNS())
@@ -121,14 +125,16 @@ func (o Office) Up() error {
 		return err
 	}
 	defer cdone()
-	if err := up(ch, "lo", ""); err != nil {
+	if err := up(ch, "lo"); err != nil {
 		return err
 	}
-	if err := up(ch, "eth0", Client+Prefix); err != nil {
+	if err := up(ch, "eth0", Client+Prefix, Client6+Prefix6); err != nil {
 		return err
 	}
-	if err := ch.RouteAdd(&netlink.Route{Gw: net.ParseIP(Gateway)}); err != nil {
-		return fmt.Errorf("give the client its gateway: %w", err)
+	for _, gw := range []string{Gateway, Gateway6} {
+		if err := ch.RouteAdd(&netlink.Route{Gw: net.ParseIP(gw)}); err != nil {
+			return fmt.Errorf("give the client its gateway: %w", err)
+		}
 	}
 	return nil
 }
@@ -261,22 +267,26 @@ func attrs(name string) netlink.LinkAttrs {
 	return a
 }
 
-func up(h *netlink.Handle, name, cidr string) error {
+func up(h *netlink.Handle, name string, cidrs ...string) error {
 	l, err := h.LinkByName(name)
 	if err != nil {
 		return fmt.Errorf("network device %s: %w", name, err)
 	}
-	if cidr != "" {
+	// First on, then the addresses: a device that is off has no routes of IPv6.
+	if err := h.LinkSetUp(l); err != nil {
+		return fmt.Errorf("switch %s on: %w", name, err)
+	}
+	for _, cidr := range cidrs {
 		a, err := netlink.ParseAddr(cidr)
 		if err != nil {
 			return fmt.Errorf("network device %s: %w", name, err)
 		}
+		if a.IP.To4() == nil {
+			a.Flags = unix.IFA_F_NODAD // nobody else can have it, and it is used at once
+		}
 		if err := h.AddrAdd(l, a); err != nil {
 			return fmt.Errorf("give %s address %s: %w", name, cidr, err)
 		}
-	}
-	if err := h.LinkSetUp(l); err != nil {
-		return fmt.Errorf("switch %s on: %w", name, err)
 	}
 	return nil
 }
