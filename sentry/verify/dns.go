@@ -2,8 +2,10 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -38,14 +40,14 @@ func lookup(ctx context.Context, t Target, transport, name string, kind uint16) 
 	// The library obeys the deadline of ctx, but not its cancellation; the probe's caller sets a deadline.
 	r, _, err := c.ExchangeContext(ctx, q, net.JoinHostPort(t.Address, t.Param("port", "53")))
 	switch {
-	case err != nil && ctx.Err() != nil:
-		return nil, ctx.Err()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, context.DeadlineExceeded // the same deadline, kept by the connection
 	case err != nil:
 		return nil, err
 	case r.Rcode != dns.RcodeSuccess:
 		return nil, fmt.Errorf("the server answers %s", dns.RcodeToString[r.Rcode])
 	case !r.Authoritative:
-		return nil, fmt.Errorf("the server answers, but not from its own records")
+		return nil, errors.New("the server answers, but not from its own records")
 	}
 	var out []string
 	for _, rr := range r.Answer {

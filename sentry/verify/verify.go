@@ -92,9 +92,9 @@ func CheckParams(kind string, params map[string]string) error {
 		"dns":      {"port", "name", "type", "contains", "timeout"},
 		"http":     {"scheme", "port", "path", "host", "status", "contains", "user", "secret", "timeout"},
 		"kerberos": {"port", "realm", "user", "service", "secret", "timeout"},
-		"ldap":     {"port", "base", "user", "secret", "timeout"},
+		"ldap":     {"port", "base", "user", "attribute", "secret", "timeout"},
 		"mysql":    {"port", "user", "secret", "database", "table", "scratch", "timeout"},
-		"smb":      {"port", "share", "user", "secret", "file", "contains", "timeout"},
+		"smb":      {"port", "share", "user", "secret", "file", "contains", "write", "timeout"},
 		"ping":     {"timeout"},
 		"tcp":      {"port", "expect", "timeout"},
 	}[kind]

@@ -37,9 +37,10 @@ mkdir -p /etc/samba /var/log/samba
 	[ -z "$own" ] || echo "dns forwarder =$own"
 } | put /etc/samba/addc-address.conf 0644
 
-# The names are for the domain's life: computers are joined to them. Whoever wants others writes this file before the first start.
+# The names are for the domain's life: computers are joined to them. Whoever wants another short name than AD writes this file
+# before the first start.
+realm=$(printf 'ad.%s' "$domain" | tr a-z A-Z)
 if [ ! -e "$names" ]; then
-	realm=$(printf 'ad.%s' "$domain" | tr a-z A-Z)
 	put "$names" 0644 <<-EOF
 		# The domain's names. They were chosen when the domain was made and cannot be changed afterwards.
 		realm = $realm
@@ -47,6 +48,11 @@ if [ ! -e "$names" ]; then
 		netbios name = DC
 	EOF
 fi
+
+grep -qx "realm = $realm" "$names" || {
+	echo "addc: the domain is another than $realm, see $names; set the domain in /etc/atlas/site.yaml back, or move $names and $data away to begin an empty one" >&2
+	exit 1
+}
 
 if [ ! -d "$data" ]; then
 	rm -rf "$data.new"
@@ -65,10 +71,9 @@ fi
 crt=/etc/ssl/atlas/addc.crt key=/etc/ssl/atlas/addc.key
 if [ ! -s "$crt" ]; then
 	mkdir -p /etc/ssl/atlas
-	realm=$(sed -n 's/^realm = //p' "$names" | tr A-Z a-z)
-	host=$(sed -n 's/^netbios name = //p' "$names" | tr A-Z a-z).$realm
+	host=dc.ad.$domain
 	(umask 077; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -sha256 \
-		-subj "/CN=$host" -addext "subjectAltName=DNS:$host,DNS:$realm,IP:$address" -keyout "$key.new" -out "$crt.new" 2>/dev/null)
+		-subj "/CN=$host" -addext "subjectAltName=DNS:$host,DNS:ad.$domain,IP:$address" -keyout "$key.new" -out "$crt.new" 2>/dev/null)
 	chmod 0644 "$crt.new"
 	sync "$key.new" "$crt.new"
 	mv "$key.new" "$key"
