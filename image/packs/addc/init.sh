@@ -81,6 +81,9 @@ if [ ! -s "$crt" ]; then
 	sync /etc/ssl/atlas
 fi
 
+mkdir -p /run/samba-ad
+echo "nameserver $address" >/run/samba-ad/resolv.conf
+
 # chrony asks here for the signatures that Windows wants on time.
 mkdir -p /run/samba-ad/ntp_signd
 chmod 0750 /run/samba-ad/ntp_signd

@@ -21,16 +21,20 @@ ADMIN = "/etc/atlas/addc-admin.secret"
 USER = "atlas-verify"
 
 
-def samba_tool(*args):
-    """Runs a command of samba-tool in this process."""
-    argv, sys.argv = sys.argv, ["samba-tool", *args]
+def run(program, *args):
+    """Runs a Python program in this process."""
+    argv, sys.argv = sys.argv, [program, *args]
     try:
-        runpy.run_path("/usr/bin/samba-tool", run_name="__main__")
+        runpy.run_path(program, run_name="__main__")
     except SystemExit as e:
         if e.code not in (0, None):
             raise
     finally:
         sys.argv = argv
+
+
+def samba_tool(*args):
+    run("/usr/bin/samba-tool", *args)
 
 
 def write(path, text):
@@ -87,6 +91,8 @@ def main(directory, names_file, address, site):
         "--option=interfaces=" + address, "--option=bind interfaces only=yes",
     )
     conf = "--configfile=" + directory + "/etc/smb.conf"
+    # Samba adds the names by which clients get tickets for the directory when it runs; a computer may want to join sooner.
+    run("/usr/sbin/samba_spnupdate", conf)
     # The verification account has no rights but everybody's. Its policy is its own: the wrong password that the probes try must
     # never lock it out, and it never expires.
     samba_tool("user", "create", USER, "--random-password", "--description=Used by the verifier of ATLAS", conf)
