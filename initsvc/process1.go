@@ -45,6 +45,7 @@ func process1() int {
 	_ = os.WriteFile("/sys/kernel/mm/transparent_hugepage/enabled", []byte("madvise"), 0o644)
 	sigs := catch()
 	unix.Umask(0o022)
+	_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1024, Max: 512 << 10}) // for all that is started; as Debian's programs know it
 	started := time.Now()
 	_ = mounts.All(mounts.Early()) // again, with its errors told, in the phase mounts
 

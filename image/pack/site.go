@@ -21,21 +21,6 @@ func (v Vars) WithSite(s siteconf.Site, p Pack) Vars {
 	return v
 }
 
-// Selected returns those of packs, of any scope but server, that a site with these services runs: the ones that it names, or
-// those that are on by default; "all" names all.
-func Selected(packs []Pack, services []string) []Pack {
-	var out []Pack
-	for _, p := range packs {
-		if p.Scope == ScopeServer {
-			continue
-		}
-		if len(services) == 0 && p.Default != Off || slices.Contains(services, p.Name) || slices.Contains(services, "all") {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
 // On returns p as it runs on a server of this kind ("hardware" or "namespace"): without the processes that are only for others.
 func (p Pack) On(kind string) Pack {
 	p.Processes = slices.DeleteFunc(slices.Clone(p.Processes), func(q Process) bool { return q.Only != "" && q.Only != kind })

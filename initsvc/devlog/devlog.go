@@ -11,7 +11,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"sayasystems.com/atlas/initsvc/logfile"
 )
@@ -57,15 +60,21 @@ func Parse(b []byte) Message {
 // perSecond is how many messages are taken in a second; more are counted and told in one line.
 const perSecond = 500
 
-// Serve listens at path ("/dev/log") and hands each line to write until ctx ends.
-func Serve(ctx context.Context, path string, write func(line []byte)) error {
+// Serve listens at path ("/dev/log") and hands each message to write until ctx ends: the sender's process ID as the kernel
+// vouches for it (0 if it does not), the text, and the line for the log.
+func Serve(ctx context.Context, path string, write func(pid int, text string, line []byte)) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("syslog socket: %w", err)
 	}
 	_ = os.Remove(path)
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	lc := net.ListenConfig{Control: passCredentials}
+	listening, err := lc.ListenPacket(ctx, "unixgram", path)
 	if err != nil {
 		return fmt.Errorf("syslog socket: %w", err)
+	}
+	conn, ok := listening.(*net.UnixConn)
+	if !ok {
+		return fmt.Errorf("syslog socket: is a %T", listening)
 	}
 	defer func() { _ = conn.Close() }()
 	if err := os.Chmod(path, 0o666); err != nil {
@@ -73,11 +82,11 @@ func Serve(ctx context.Context, path string, write func(line []byte)) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	buf := make([]byte, 16<<10)
+	buf, oob := make([]byte, 16<<10), make([]byte, unix.CmsgSpace(unix.SizeofUcred))
 	var window time.Time
 	taken, dropped := 0, 0
 	for {
-		n, _, err := conn.ReadFromUnix(buf)
+		n, k, _, _, err := conn.ReadMsgUnix(buf, oob)
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return nil
@@ -87,7 +96,8 @@ func Serve(ctx context.Context, path string, write func(line []byte)) error {
 		now := time.Now()
 		if now.Sub(window) >= time.Second {
 			if dropped > 0 {
-				write(logfile.Stamp(now, "warning", fmt.Sprintf("%d messages dropped: too many in a second", dropped)))
+				text := fmt.Sprintf("%d messages dropped: too many in a second", dropped)
+				write(0, text, logfile.Stamp(now, "warning", text))
 			}
 			window, taken, dropped = now, 0, 0
 		}
@@ -96,7 +106,30 @@ func Serve(ctx context.Context, path string, write func(line []byte)) error {
 			continue
 		}
 		if m := Parse(buf[:n]); m.Text != "" {
-			write(logfile.Stamp(now, m.Level(), m.Text))
+			write(sender(oob[:k]), m.Text, logfile.Stamp(now, m.Level(), m.Text))
 		}
 	}
+}
+
+// passCredentials lets the kernel tell with each message who sent it. It is called before anybody can send one.
+func passCredentials(_, _ string, raw syscall.RawConn) error {
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1) }); err != nil {
+		return err
+	}
+	return failed
+}
+
+// sender is the process that sent a message with this control data.
+func sender(oob []byte) int {
+	list, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return 0
+	}
+	for i := range list {
+		if c, err := unix.ParseUnixCredentials(&list[i]); err == nil {
+			return int(c.Pid)
+		}
+	}
+	return 0
 }

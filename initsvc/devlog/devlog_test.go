@@ -2,7 +2,9 @@ package devlog
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -33,7 +35,9 @@ func TestServe(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	lines := make(chan string, 2*perSecond)
 	ended := make(chan error, 1)
-	go func() { ended <- Serve(ctx, path, func(b []byte) { lines <- string(b) }) }()
+	go func() {
+		ended <- Serve(ctx, path, func(pid int, text string, b []byte) { lines <- fmt.Sprintf("%d %s %s", pid, text, b) })
+	}()
 	var c net.Conn
 	var err error
 	for range 100 {
@@ -48,7 +52,7 @@ func TestServe(t *testing.T) {
 	if _, err := c.Write([]byte("<30>tag: one")); err != nil {
 		t.Fatal(err)
 	}
-	if got := <-lines; !strings.HasSuffix(got, " info: tag: one\n") {
+	if got := <-lines; !strings.HasPrefix(got, fmt.Sprint(os.Getpid(), " tag: one ")) || !strings.HasSuffix(got, " info: tag: one\n") {
 		t.Errorf("line %q", got)
 	}
 	cancel()

@@ -39,6 +39,9 @@ func New(path string, limit int64, keep int) *File {
 	return &File{path: path, max: limit, keep: keep}
 }
 
+// Path is where the lines go.
+func (l *File) Path() string { return l.path }
+
 // Write appends p, which should be whole lines. It reports success even if the bytes had to be dropped: see Dropped.
 func (l *File) Write(p []byte) (int, error) {
 	l.mu.Lock()

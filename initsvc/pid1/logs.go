@@ -118,6 +118,3 @@ func (s *Server) LogTo(h *LogHandler) {
 	defer h.mu.Unlock()
 	h.file = func(p []byte) { s.logs.write("init", p) }
 }
-
-// Syslog takes one line that came in at /dev/log.
-func (s *Server) Syslog(line []byte) { s.logs.write("syslog", line) }

@@ -1,6 +1,6 @@
 // Atlas is the administrator's command on a server: it asks init and sentry over their sockets, so it needs root and no network.
 //
-//	atlas status | power off|reboot | set add BAY | set start | service list|start|stop|restart|reload | boot | join-code
+//	atlas status | power off|reboot | set add BAY | set start | service list|start|stop|restart|reload|enable|disable|log|apply | boot | join-code
 package main
 
 import (
