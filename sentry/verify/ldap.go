@@ -9,7 +9,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/go-ldap/ldap/v3"
 )
@@ -27,22 +26,9 @@ func LDAP(ctx context.Context, t Target) Outcome {
 	if t.Secret == "" {
 		return noSecret(t)
 	}
-	p := ldapProbe{t: t, base: base, user: user, next: fmt.Sprintf("On %s look at the directory: `atlas service list`, and its log.", t.Server)}
-	port := t.Param("port", "389")
-	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(t.Address, port))
-	if err != nil {
-		return failed("connect to port "+port, err, p.next)
-	}
-	// The library's waits know no context: closing the connection ends them all.
-	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	defer stop()
-	p.conn = ldap.NewConn(raw, false)
-	p.conn.Start()
-	defer func() { _ = p.conn.Close() }()
-	if d, ok := ctx.Deadline(); ok {
-		p.conn.SetTimeout(time.Until(d))
-	}
-	out := p.run()
+	p := ldapProbe{t: t, base: base, user: user, close: func() {}, next: fmt.Sprintf("On %s look at the directory: `atlas service list`, and its log.", t.Server)}
+	defer func() { p.close() }()
+	out := p.run(ctx)
 	if ctx.Err() != nil && out.Status == Fail {
 		return Outcome{Fail, "the directory does not answer in time", p.next}
 	}
@@ -52,13 +38,16 @@ func LDAP(ctx context.Context, t Target) Outcome {
 type ldapProbe struct {
 	t          Target
 	conn       *ldap.Conn
+	close      func() // of conn
 	base, user string
 	next       string
 	warnings   []string
 }
 
-func (p *ldapProbe) run() Outcome {
-	for _, step := range []func() (Outcome, bool){p.contexts, p.anonymous, p.clear, p.startTLS, p.wrong, p.login} {
+func (p *ldapProbe) run(ctx context.Context) Outcome {
+	connect := func() (Outcome, bool) { return p.connect(ctx) }
+	// STARTTLS gets a connection of its own: the library refuses it while it still tidies up after an answer.
+	for _, step := range []func() (Outcome, bool){connect, p.contexts, p.anonymous, p.clear, connect, p.startTLS, p.wrong, p.login} {
 		if out, ok := step(); !ok {
 			return out
 		}
@@ -71,6 +60,24 @@ func (p *ldapProbe) run() Outcome {
 		return Outcome{Warn, seen + "; but " + strings.Join(p.warnings, ", and "), "If this is not wanted, correct the directory's access rules (olcAccess, olcSecurity)."}
 	}
 	return Outcome{Status: Pass, Evidence: seen + ", as are a password in clear and a search without login"}
+}
+
+func (p *ldapProbe) connect(ctx context.Context) (Outcome, bool) {
+	p.close()
+	port := p.t.Param("port", "389")
+	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(p.t.Address, port))
+	if err != nil {
+		return failed("connect to port "+port, err, p.next), false
+	}
+	// The library's waits know no context: closing the connection ends them all.
+	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	p.conn = ldap.NewConn(raw, false)
+	p.conn.Start()
+	p.close = func() {
+		stop()
+		_ = p.conn.Close()
+	}
+	return Outcome{}, true
 }
 
 // contexts compares what the directory says it holds (RFC 4512, 5.1) with the base: they differ once the site's domain was changed.
