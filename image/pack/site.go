@@ -16,6 +16,7 @@ func (v Vars) WithSite(s siteconf.Site, p Pack) Vars {
 	v.Prefix = s.Service.Address
 	v.Service, _, _ = strings.Cut(s.Service.Address, "/")
 	v.Service6, _, _ = strings.Cut(s.Service.Address6, "/")
+	v.DNS = strings.Join(s.Service.DNS, " ")
 	v.Address = s.AddressOf(p.Name, p.Address == AddressOwn)
 	return v
 }

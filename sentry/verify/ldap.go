@@ -14,9 +14,10 @@ import (
 )
 
 // LDAP uses a directory as a program of the office does: it asks for TLS (RFC 4511, 4.14), logs in as the verification account,
-// reads that account's entry, writes a value into its description and reads it back. Before, it tries what must not work: a
-// password in clear, a wrong password, and a search without login. Each observer keeps one value of its own in the description.
-// Parameters: base (needed; "dc=office,dc=example"), user (the account's DN, needed), port ("389").
+// reads that account's entry, writes a value into one of its attributes and reads it back. Before, it tries what must not work: a
+// password in clear, a wrong password, and a search without login. Each observer keeps one value of its own in it.
+// Parameters: base (needed; "dc=office,dc=example"), user (the account's DN, needed), attribute (that is written, "description";
+// it must take several values), port ("389").
 func LDAP(ctx context.Context, t Target) Outcome {
 	base, user := t.Param("base", ""), t.Param("user", "")
 	if base == "" || user == "" {
@@ -163,17 +164,18 @@ func (p *ldapProbe) login() (Outcome, bool) {
 	return Outcome{}, true
 }
 
-// roundTrip replaces this observer's value of the own entry's description and reads it back.
+// roundTrip replaces this observer's value of an attribute of the own entry and reads it back.
 func (p *ldapProbe) roundTrip() error {
+	attribute := p.t.Param("attribute", "description")
 	read := func() ([]string, error) {
-		res, err := p.search(p.user, "description")
+		res, err := p.search(p.user, attribute)
 		if err != nil {
 			return nil, fmt.Errorf("read: %w", err)
 		}
 		if len(res) != 1 {
 			return nil, errors.New("is not there, or cannot be read by its owner")
 		}
-		return res[0].GetAttributeValues("description"), nil
+		return res[0].GetEqualFoldAttributeValues(attribute), nil
 	}
 	have, err := read()
 	if err != nil {
@@ -183,10 +185,10 @@ func (p *ldapProbe) roundTrip() error {
 	m := ldap.NewModifyRequest(p.user, nil)
 	for _, v := range have {
 		if strings.HasPrefix(v, "probe of "+p.t.Observer+" ") {
-			m.Delete("description", []string{v})
+			m.Delete(attribute, []string{v})
 		}
 	}
-	m.Add("description", []string{want})
+	m.Add(attribute, []string{want})
 	if err := p.conn.Modify(m); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
