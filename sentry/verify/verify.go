@@ -57,16 +57,11 @@ type Kind func(ctx context.Context, t Target) Outcome
 func Kinds() map[string]Kind {
 	return map[string]Kind{
 		"http":     HTTP,
-		"mysql":    MySQL,
-		"nfs":      NFS,
-		"pgsql":    PgSQL,
-		"ping":     Ping,
-		"smb":      SMB,
-		"tcp":      TCP,
-		"http":     HTTP,
 		"kerberos": Kerberos,
 		"ldap":     LDAP,
 		"mysql":    MySQL,
+		"nfs":      NFS,
+		"pgsql":    PgSQL,
 		"ping":     Ping,
 		"smb":      SMB,
 		"tcp":      TCP,
@@ -80,18 +75,13 @@ func Kinds() map[string]Kind {
 func CheckParams(kind string, params map[string]string) error {
 	known := map[string][]string{
 		"http":     {"scheme", "port", "path", "host", "status", "contains", "user", "unauthorized", "secret", "timeout"},
-		"mysql":    {"port", "user", "secret", "database", "table", "scratch", "timeout"},
-		"nfs":      {"export", "uid", "portmap", "timeout"},
-		"pgsql":    {"port", "user", "secret", "database", "table", "scratch", "timeout"},
-		"smb":      {"port", "share", "user", "secret", "file", "contains", "timeout"},
-		"ping":     {"timeout"},
-		"tcp":      {"port", "expect", "timeout"},
-		"http":     {"scheme", "port", "path", "host", "status", "contains", "user", "secret", "timeout"},
 		"kerberos": {"port", "realm", "user", "service", "secret", "timeout"},
 		"ldap":     {"port", "base", "user", "secret", "timeout"},
 		"mysql":    {"port", "user", "secret", "database", "table", "scratch", "timeout"},
-		"smb":      {"port", "share", "user", "secret", "file", "contains", "timeout"},
+		"nfs":      {"export", "uid", "portmap", "timeout"},
+		"pgsql":    {"port", "user", "secret", "database", "table", "scratch", "timeout"},
 		"ping":     {"timeout"},
+		"smb":      {"port", "share", "user", "secret", "file", "contains", "timeout"},
 		"tcp":      {"port", "expect", "timeout"},
 	}[kind]
 	if known == nil {
