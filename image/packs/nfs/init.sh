@@ -54,9 +54,10 @@ mkdir -p /srv/atlas-verify-nfs
 chown 610:610 /srv/atlas-verify-nfs
 chmod 0700 /srv/atlas-verify-nfs
 {
-	echo '# Written at each start: what the servers of the site write to prove that NFS works.'
+	echo '# Written at each start: what the servers of the site write to prove that NFS works. The whole network, since a further server'
+	echo '# may join at any time.'
 	printf /srv/atlas-verify-nfs
-	for a in $address $address6 $others; do
+	for a in "$(network "$prefix")" $address6 $others; do
 		printf ' %s(rw,sync,no_subtree_check,root_squash)' "$a"
 	done
 	echo
