@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -15,7 +16,8 @@ import (
 const maxPage = 1 << 20
 
 // HTTP gets a page over a new connection. Parameters: path ("/"), port ("80", with https "443"), scheme ("http"), host (the site's
-// host name), status ("200"), contains (text that must be in the page), user (sends the verification account's password).
+// host name), status ("200"), contains (text that must be in the page), user (sends the verification account's password),
+// unauthorized (status that must answer when no password is sent, and when a wrong one is).
 func HTTP(ctx context.Context, t Target) Outcome {
 	scheme := t.Param("scheme", "http")
 	usual := "80"
@@ -25,40 +27,34 @@ func HTTP(ctx context.Context, t Target) Outcome {
 	port := t.Param("port", usual)
 	path := t.Param("path", "/")
 	url := scheme + "://" + net.JoinHostPort(t.Address, port) + path
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return Outcome{Unknown, err.Error(), "Correct the probe in the service pack."}
+	user, secret := t.Param("user", ""), t.Secret
+	if user != "" && secret == "" {
+		return noSecret(t)
 	}
-	req.Host = t.Param("host", t.Hostname)
-	req.Header.Set("User-Agent", "atlas-sentry")
-	if u := t.Param("user", ""); u != "" {
-		if t.Secret == "" {
-			return noSecret(t)
-		}
-		req.SetBasicAuth(u, t.Secret)
-	}
-	tr := &http.Transport{
-		DisableKeepAlives: true,
-		// The pack's certificate names the site, not the address that is probed; whether the service answers is asked here.
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: t.Hostname, MinVersion: tls.VersionTLS12},
-	}
-	c := &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	next := fmt.Sprintf("On %s look at the web server: `atlas service list`, and its log.", t.Server)
-	res, err := c.Do(req)
+	refused := ""
+	if no := t.Param("unauthorized", ""); no != "" {
+		for _, try := range []struct{ user, password, words string }{{"", "", "without a password"}, {user, "wrong-" + rand.Text(), "with a wrong password"}} {
+			status, _, err := get(ctx, t, url, try.user, try.password)
+			if err != nil {
+				return failed("GET "+path, unwrapURL(err), next)
+			}
+			if strconv.Itoa(status) != no {
+				return Outcome{Fail, fmt.Sprintf("GET %s %s: %d; expected %s", path, try.words, status, no), "Look at the access rules of the page: .htaccess, and AllowOverride of its directory."}
+			}
+		}
+		refused = "; refused without the password and with a wrong one"
+	}
+	status, body, err := get(ctx, t, url, user, secret)
 	if err != nil {
 		return failed("GET "+path, unwrapURL(err), next)
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxPage))
-	if err != nil {
-		return failed("GET "+path, err, next)
-	}
-	seen := fmt.Sprintf("GET %s: %d, %d bytes", path, res.StatusCode, len(body))
+	seen := fmt.Sprintf("GET %s: %d, %d bytes", path, status, len(body))
 	want, err := strconv.Atoi(t.Param("status", "200"))
 	if err != nil {
 		return Outcome{Unknown, "the probe's status is not a number", "Correct the probe in the service pack."}
 	}
-	if res.StatusCode != want {
+	if status != want {
 		return Outcome{Fail, fmt.Sprintf("%s; expected %d. It says: %s", seen, want, excerpt(body)), next}
 	}
 	if text := t.Param("contains", ""); text != "" {
@@ -67,7 +63,33 @@ func HTTP(ctx context.Context, t Target) Outcome {
 		}
 		seen += fmt.Sprintf(", contains “%s”", text)
 	}
-	return Outcome{Status: Pass, Evidence: seen}
+	return Outcome{Status: Pass, Evidence: seen + refused}
+}
+
+// get fetches a page over a new connection.
+func get(ctx context.Context, t Target, url, user, password string) (status int, body []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Host = t.Param("host", t.Hostname)
+	req.Header.Set("User-Agent", "atlas-sentry")
+	if user != "" {
+		req.SetBasicAuth(user, password)
+	}
+	tr := &http.Transport{
+		DisableKeepAlives: true,
+		// The certificate names the site, not the address that is probed; whether the service answers is asked here.
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: req.Host, MinVersion: tls.VersionTLS12},
+	}
+	c := &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	res, err := c.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err = io.ReadAll(io.LimitReader(res.Body, maxPage))
+	return res.StatusCode, body, err
 }
 
 // excerpt is the beginning of a page for a person: no tags, one line.

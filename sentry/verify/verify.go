@@ -73,11 +73,16 @@ type Kind func(ctx context.Context, t Target) Outcome
 func Kinds() map[string]Kind {
 	return map[string]Kind{
 		"http":     HTTP,
+		"imap":     IMAP,
 		"kerberos": Kerberos,
 		"ldap":     LDAP,
+		"mail":     Mail,
 		"mysql":    MySQL,
+		"nfs":      NFS,
+		"pgsql":    PgSQL,
 		"ping":     Ping,
 		"smb":      SMB,
+		"smtp":     SMTP,
 		"tcp":      TCP,
 	}
 }
@@ -88,12 +93,17 @@ func Kinds() map[string]Kind {
 // CheckParams tells a pack's author about a parameter that kind does not have.
 func CheckParams(kind string, params map[string]string) error {
 	known := map[string][]string{
-		"http":     {"scheme", "port", "path", "host", "status", "contains", "user", "secret", "timeout"},
+		"http":     {"scheme", "port", "path", "host", "status", "contains", "user", "unauthorized", "secret", "timeout"},
+		"imap":     {"port", "user", "secret", "tls", "timeout"},
 		"kerberos": {"port", "realm", "user", "service", "secret", "timeout"},
 		"ldap":     {"port", "base", "user", "secret", "timeout"},
+		"mail":     {"port", "imap", "user", "secret", "to", "tls", "timeout"},
 		"mysql":    {"port", "user", "secret", "database", "table", "scratch", "timeout"},
-		"smb":      {"port", "share", "user", "secret", "file", "contains", "timeout"},
+		"nfs":      {"export", "uid", "portmap", "timeout"},
+		"pgsql":    {"port", "user", "secret", "database", "table", "scratch", "timeout"},
 		"ping":     {"timeout"},
+		"smb":      {"port", "share", "user", "secret", "file", "contains", "timeout"},
+		"smtp":     {"port", "accept", "refuse", "open", "user", "secret", "tls", "timeout"},
 		"tcp":      {"port", "expect", "timeout"},
 	}[kind]
 	if known == nil {
