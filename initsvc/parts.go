@@ -43,7 +43,7 @@ func parts(h handover.Handover, log *slog.Logger) pid1.Parts {
 		},
 		BindTree: tree.Bind, UnbindTree: tree.Unbind,
 		Network: network.BringUp, Keep: network.Keep, Raise: network.Raise, Defend: network.Defend, Lower: network.Lower,
-		Fence:     network.Fence,
+		Fence: network.Fence, Conflicts: network.Conflicts,
 		Packs:     func(dir string) ([]pack.Pack, error) { return pack.LoadAll(dir) },
 		Expand:    pack.Expand,
 		Attest:    attest,

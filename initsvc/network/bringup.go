@@ -20,7 +20,7 @@ import (
 // ResolvConf is written by BringUp; the image's /etc/resolv.conf is a link to it.
 const ResolvConf = layout.Run + "/resolv.conf"
 
-// BringUp switches the loopback and the management NIC on and gives it its address. cfg.Interface is a name or a MAC; empty, the
+// BringUp switches the loopback and the management NIC on and gives it its address. cfg.Interface is a name or a MAC, cfg.Bond two of them that are used as one; with neither, the
 // first Ethernet with a link is taken, in the order of the hardware. Before, it puts the fence of a server that does not serve up. With a static address and no link it configures everything and returns
 // the Management together with ErrNoLink: the address works once the cable is in.
 func BringUp(ctx context.Context, cfg siteconf.Management, log *slog.Logger) (Management, error) {
@@ -32,7 +32,11 @@ func BringUp(ctx context.Context, cfg siteconf.Management, log *slog.Logger) (Ma
 	if err := Fence(ctx, Plan{}); err != nil {
 		log.Warn("management ports are not fenced", "err", err)
 	}
-	n, linkErr := waitLink(ctx, cfg.Interface)
+	find := func() (nic, error) { return waitLink(ctx, cfg.Interface) }
+	if len(cfg.Bond) > 0 {
+		find = func() (nic, error) { return makeBond(ctx, cfg.Bond, log) }
+	}
+	n, linkErr := find()
 	if linkErr != nil && (!errors.Is(linkErr, ErrNoLink) || cfg.Address == "dhcp") {
 		return Management{}, linkErr
 	}

@@ -12,8 +12,8 @@ import (
 	"sayasystems.com/atlas/roles"
 )
 
-// flushTable removes our table whether it is there or not.
-const flushTable = "table inet atlas\ndelete table inet atlas\n"
+// flushTable removes our tables whether they are there or not.
+const flushTable = "table inet atlas\ndelete table inet atlas\ntable netdev atlas\ndelete table netdev atlas\n"
 
 // Fence loads p's ruleset in one transaction and touches nothing else. Raise does so by itself; this is for a change of peers or packs while
 // serving, and, with a Plan of no role, for a server that does not serve: then only the management ports are open, and nothing is held back on its way out.
@@ -35,7 +35,7 @@ func Fence(ctx context.Context, p Plan) error {
 // On every server the management address is open for ATLAS itself. Where a set serves, peers reach the packs' ports there: those of site packs as they are, those
 // of a pack with its own address at pack.PeerPort, since two packs may use one port. Clients of a primary reach each pack's ports at its address and at no
 // other. A twin hears nobody else, and sends nothing but answers and what goes to its peers, and that never from a service
-// address; connections that were begun before the fence was up count as nothing.
+// address; connections that were begun before the fence was up count as nothing. IPv6 is let in to the primary's service address alone.
 func Ruleset(p Plan) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -75,6 +75,11 @@ func Ruleset(p Plan) string {
 		for _, h := range holders {
 			h.admit(line)
 		}
+		if p.Service.Address6 != "" {
+			// Neighbour discovery, path MTU discovery (RFC 4890), and what keeps multicast groups alive in switches that look into them.
+			line("\t\tiifname %s ip6 hoplimit 255 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept", Service)
+			line("\t\tiifname %s icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem, mld-listener-query } accept", Service)
+		}
 	}
 	line("\t}")
 
@@ -93,14 +98,37 @@ func Ruleset(p Plan) string {
 		line("\t}")
 	}
 	line("}")
+	if p.Role == roles.Secondary && p.Management.Interface != "" {
+		p.guardWire(line, server)
+	}
 	return b.String()
+}
+
+// guardWire makes a second fence at the twin's NIC itself: packet sockets, which DHCP clients and scanners use, and the kernel's own ARP pass the first one by.
+// It knows no connections; answers are what comes from ATLAS's own ports.
+func (p Plan) guardWire(line func(string, ...any), server []portSet) {
+	mgmt := p.Management.Address.Addr()
+	line("table netdev atlas {")
+	line("\tchain out {\n\t\ttype filter hook egress device %q priority filter; policy drop;", p.Management.Interface)
+	line("\t\tarp saddr ip %s accept", mgmt)
+	line("\t\tarp saddr ip 0.0.0.0 arp daddr ip %s accept", mgmt)
+	line("\t\tudp sport 68 udp dport 67 accept")
+	if len(p.Peers) > 0 {
+		line("\t\tip saddr %s ip daddr { %s } accept", mgmt, join(p.Peers))
+	}
+	line("\t\tip saddr %s icmp type { echo-reply, destination-unreachable } accept", mgmt)
+	for _, s := range server {
+		line("\t\tip saddr %s %s sport { %s } accept", mgmt, s.proto, join(s.ports))
+	}
+	line("\t}\n}")
 }
 
 // holder is one service address with the ports that are reached there.
 type holder struct {
-	addr string
-	own  bool // of one pack
-	sets []portSet
+	addr  string
+	addr6 string // "" = none
+	own   bool   // of one pack
+	sets  []portSet
 }
 
 // portSet is the ports of one protocol.
@@ -149,7 +177,7 @@ func (p Plan) holders() (site []holder, server []portSet) {
 	if p.Role == "" {
 		return nil, sets(atManagement)
 	}
-	return append([]holder{{addr: addr(p.Service.Address), sets: sets(atService)}}, own...), sets(atManagement)
+	return append([]holder{{addr: addr(p.Service.Address), addr6: addr(p.Service.Address6), sets: sets(atService)}}, own...), sets(atManagement)
 }
 
 // translate leads peers from the management address to h.
@@ -170,6 +198,13 @@ func (h holder) admit(line func(string, ...any)) {
 	line("\t\tip daddr %s icmp type echo-request accept", h.addr)
 	for _, s := range h.sets {
 		line("\t\tip daddr %s %s dport { %s } accept", h.addr, s.proto, join(s.ports))
+	}
+	if h.addr6 == "" {
+		return
+	}
+	line("\t\tip6 daddr %s icmpv6 type echo-request accept", h.addr6)
+	for _, s := range h.sets {
+		line("\t\tip6 daddr %s %s dport { %s } accept", h.addr6, s.proto, join(s.ports))
 	}
 }
 

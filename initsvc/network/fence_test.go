@@ -4,7 +4,6 @@ import (
 	"flag"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -42,10 +41,16 @@ func TestRuleset(t *testing.T) {
 	none := plan(roles.Secondary, "10.7.0.12")
 	none.Packs = nil
 	base := plan("", "10.7.0.12")
+	six := func(role roles.Role) Plan {
+		p := plan(role, "10.7.0.12")
+		p.Service.Address6 = "fd07::10/64"
+		return p
+	}
 	for name, p := range map[string]Plan{
 		"primary-0": plan(roles.Primary), "primary-1": plan(roles.Primary, "10.7.0.12"), "primary-2": plan(roles.Primary, "10.7.0.12", "10.7.0.13"),
 		"secondary-0": plan(roles.Secondary), "secondary-1": plan(roles.Secondary, "10.7.0.12"), "secondary-2": plan(roles.Secondary, "10.7.0.12", "10.7.0.13"),
 		"secondary-no-packs": none, "base": base, "base-no-address": {},
+		"primary-6": six(roles.Primary), "secondary-6": six(roles.Secondary),
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := Ruleset(p)
@@ -65,13 +70,8 @@ func TestRuleset(t *testing.T) {
 			if os.Geteuid() != 0 {
 				return
 			}
-			if nft, err := tool("nft"); err == nil {
-				cmd := exec.Command(nft, "--check", "-f", "-")
-				cmd.Stdin = strings.NewReader(got)
-				if out, err := cmd.CombinedOutput(); err != nil {
-					t.Errorf("nft refuses the ruleset: %v\n%s", err, out)
-				}
-			}
+			w := newWire(t, "left") // the rules name its NIC
+			w.hosts["left"].do(t, func() error { return run(t.Context(), got, "nft", "--check", "-f", "-") })
 		})
 	}
 }
@@ -86,6 +86,9 @@ func TestPlanRefuses(t *testing.T) {
 		{"IPv6", func(p *Plan) { p.Service.Address = "fd00::1/64" }, "IPv4"},
 		{"MAC", func(p *Plan) { p.Service.MAC = "" }, "service MAC"},
 		{"gateway", func(p *Plan) { p.Service.Gateway = "x" }, "service gateway"},
+		{"IPv6 address", func(p *Plan) { p.Service.Address6 = "10.7.0.13/24" }, "service.address6"},
+		{"IPv6 gateway", func(p *Plan) { p.Service.Gateway6 = "10.7.0.1" }, "service.gateway6"},
+		{"VLAN", func(p *Plan) { p.Service.VLAN = 4095 }, "service.vlan"},
 		{"role", func(p *Plan) { p.Role = "both" }, "role"},
 		{"same address as a pack", func(p *Plan) { p.Addresses[0].Address = "10.7.0.10/24" }, "twice"},
 		{"a pack with the management address", func(p *Plan) { p.Addresses[0].Address = "10.7.0.11/24" }, "must differ"},

@@ -1,15 +1,16 @@
 // Package network gives a server its addresses and puts the fence up.
 //
-// BringUp configures the management address, early in every boot and without a disk set; Keep renews its DHCP lease. When a set has
-// been started, Raise loads the fence and brings up the service interface, always called Service:
+// BringUp puts up the fence of a server that does not serve and configures the management address, early in every boot and without a disk set; Keep renews its
+// DHCP lease, and Conflicts tells who else has it. When a set has been started, Raise loads the fence of its role and brings up the service interface, always called Service:
 //
-//	primary    macvlan on the management NIC with the site's MAC, so that the address and the MAC are on the wire; before, the
-//	           wire is probed for the address, and after, the address is announced
-//	secondary  bridge without ports with the same MAC and address, without ARP: services bind as on the primary, and nothing of
-//	           it can reach the wire
+//	primary    macvlan on the management NIC, or a VLAN of it, with the site's MAC, so that the addresses and the MAC are on the wire; before, the
+//	           wire is probed for the addresses, and after, they are announced
+//	secondary  bridge without ports with the same MAC and addresses, without ARP and neighbour discovery: services bind as on the primary, and
+//	           nothing of it can reach the wire
 //
-// Peers reach the packs' ports of both roles at the management address, translated to the service address. Lower undoes Raise.
-// Only IPv4 is used: IPv6 is switched off on both interfaces. The package knows nothing of disks, sets or processes.
+// The service addresses are the site's (IPv4, and IPv6 if wanted) and those of packs with their own. Peers reach the packs' ports of both roles at the management
+// address, translated to the service addresses. Lower undoes Raise.
+// The management network is IPv4 only: IPv6 is switched off on its NIC. The package knows nothing of disks, sets or processes.
 package network
 
 import (
@@ -24,11 +25,18 @@ import (
 
 	"sayasystems.com/atlas/image/pack"
 	"sayasystems.com/atlas/image/siteconf"
+	"sayasystems.com/atlas/initsvc/network/maker"
 	"sayasystems.com/atlas/roles"
 )
 
 // Service is the name of the service interface on both roles.
 const Service = "svc0"
+
+// Names of what may lie between the NICs and the service interface.
+const (
+	vlanName = "svcvlan" // of a service network with an 802.1Q tag, on a primary
+	bondName = "bond0"   // of two NICs that are used as one
+)
 
 // Routing of what leaves from the service address of a primary.
 const (
@@ -68,7 +76,15 @@ type ErrConflict struct {
 }
 
 func (e ErrConflict) Error() string {
-	return fmt.Sprintf("service address %s is in use by the machine with MAC %s; switch that one off, or give it another address, before this server serves", e.Address, e.MAC)
+	return fmt.Sprintf("service address %s is in use by %s; switch that one off, or give it another address, before this server serves", e.Address, e.Who())
+}
+
+// Who names the other machine as far as the wire tells.
+func (e ErrConflict) Who() string {
+	if v := maker.Of(e.MAC); v != "" {
+		return fmt.Sprintf("the machine with the MAC address %s (%s)", e.MAC, v)
+	}
+	return fmt.Sprintf("the machine with the MAC address %s", e.MAC)
 }
 
 // ownAddress is the address, with prefix length, that the site gives the pack; "" if none.
@@ -81,12 +97,23 @@ func (p Plan) ownAddress(name string) string {
 	return ""
 }
 
+// wire is the interface that the service network is reached by: the management NIC, or the VLAN on it.
+func (p Plan) wire() string {
+	if p.Service.VLAN != 0 {
+		return vlanName
+	}
+	return p.Management.Interface
+}
+
 // parsed is a Plan's service with its values read.
 type parsed struct {
 	prefix  netip.Prefix
 	all     []netip.Prefix // prefix and those of packs with their own
 	mac     net.HardwareAddr
 	gateway netip.Addr // zero = none
+
+	prefix6  netip.Prefix // zero = no IPv6
+	gateway6 netip.Addr   // zero = none
 }
 
 func (p Plan) parse() (parsed, error) {
@@ -108,6 +135,19 @@ func (p Plan) parse() (parsed, error) {
 	}
 	if p.Role != roles.Primary && p.Role != roles.Secondary {
 		return out, fmt.Errorf("role %q is neither primary nor secondary", p.Role)
+	}
+	if p.Service.Address6 != "" {
+		if out.prefix6, err = netip.ParsePrefix(p.Service.Address6); err != nil || !out.prefix6.Addr().Is6() {
+			return out, fmt.Errorf("service address %q must be an IPv6 address with prefix length such as fd07::10/64; correct service.address6 in /etc/%s", p.Service.Address6, siteconf.SiteFile)
+		}
+	}
+	if p.Service.Gateway6 != "" {
+		if out.gateway6, err = netip.ParseAddr(p.Service.Gateway6); err != nil || !out.gateway6.Is6() {
+			return out, fmt.Errorf("service gateway %q is no IPv6 address; correct service.gateway6 in /etc/%s", p.Service.Gateway6, siteconf.SiteFile)
+		}
+	}
+	if p.Service.VLAN < 0 || p.Service.VLAN > 4094 {
+		return out, fmt.Errorf("VLAN %d must be between 1 and 4094; correct service.vlan in /etc/%s", p.Service.VLAN, siteconf.SiteFile)
 	}
 	out.all = []netip.Prefix{out.prefix}
 	for _, k := range p.Packs {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sayasystems.com/atlas/initsvc/network/arp"
+	"sayasystems.com/atlas/initsvc/network/ndp"
 	"sayasystems.com/atlas/roles"
 )
 
@@ -39,22 +40,25 @@ func Raise(ctx context.Context, p Plan, log *slog.Logger) error {
 		log.Info("service address held silently behind the fence", "address", svc.all, "mac", svc.mac, "peers", len(p.Peers))
 		return nil
 	}
-	if err := freeOnWire(ctx, p, svc); err != nil {
+	if err := p.makeWire(); err != nil {
 		return err
 	}
-	nic, err := netlink.LinkByName(p.Management.Interface)
+	if err := freeOnWire(ctx, p, svc); err != nil {
+		return errors.Join(err, removeService())
+	}
+	under, err := netlink.LinkByName(p.wire())
 	if err != nil {
-		return fmt.Errorf("find network interface %s: %w", p.Management.Interface, err)
+		return fmt.Errorf("find network interface %s: %w", p.wire(), err)
 	}
 	attrs := svc.attrs()
-	attrs.ParentIndex = nic.Attrs().Index
+	attrs.ParentIndex = under.Attrs().Index
 	if err := makeService(svc, &netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_BRIDGE}, p.Role); err != nil {
 		return err
 	}
 	if err := svc.announce(); err != nil {
 		return err
 	}
-	log.Info("service address announced", "address", svc.all, "mac", svc.mac, "interface", p.Management.Interface, "peers", len(p.Peers))
+	log.Info("service address announced", "address", svc.all, "address6", p.Service.Address6, "mac", svc.mac, "interface", p.wire(), "peers", len(p.Peers))
 	return nil
 }
 
@@ -68,17 +72,38 @@ func freeOnWire(ctx context.Context, p Plan, svc parsed) error {
 	if !up {
 		return fmt.Errorf("network interface %s: %w: nobody can be asked whether service address %s is free; check the cable and the switch", p.Management.Interface, ErrNoLink, svc.prefix.Addr())
 	}
-	link, err := arp.Open(p.Management.Interface)
+	// Both at once: each takes two seconds. The sockets are made here, since they belong to this thread's network.
+	four, err := arp.Open(p.wire())
 	if err != nil {
 		return fmt.Errorf("look for conflicts: %w", err)
 	}
-	defer link.Close()
-	claim, err := link.Probe(ctx, addrs(svc.all), arp.Timing{})
-	if err != nil {
-		return fmt.Errorf("look for conflicts: %w", err)
+	defer four.Close()
+	claim6 := make(chan error, 1)
+	if svc.prefix6.IsValid() {
+		six, err := ndp.Open(p.wire(), svc.prefix6.Addr())
+		if err != nil {
+			return fmt.Errorf("look for conflicts: %w", err)
+		}
+		defer six.Close()
+		go func() {
+			claim, err := six.Probe(ctx, svc.prefix6.Addr())
+			if err == nil && claim != nil {
+				err = ErrConflict{Address: claim.Address, MAC: claim.MAC}
+			}
+			claim6 <- err
+		}()
+	} else {
+		claim6 <- nil
 	}
-	if claim != nil {
+	claim, err := four.Probe(ctx, addrs(svc.all), arp.Timing{})
+	err6 := <-claim6
+	switch {
+	case err != nil:
+		return fmt.Errorf("look for conflicts: %w", err)
+	case claim != nil:
 		return ErrConflict{Address: claim.Address, MAC: claim.MAC}
+	case err6 != nil:
+		return fmt.Errorf("look for conflicts: %w", err6)
 	}
 	return nil
 }
@@ -86,6 +111,17 @@ func freeOnWire(ctx context.Context, p Plan, svc parsed) error {
 // announce tells the wire of all addresses.
 func (s parsed) announce() error {
 	if err := arp.Announce(Service, addrs(s.all)...); err != nil {
+		return fmt.Errorf("announce service address: %w", err)
+	}
+	if !s.prefix6.IsValid() {
+		return nil
+	}
+	six, err := ndp.Open(Service)
+	if err != nil {
+		return fmt.Errorf("announce service address: %w", err)
+	}
+	defer six.Close()
+	if err := six.Announce(s.prefix6.Addr()); err != nil {
 		return fmt.Errorf("announce service address: %w", err)
 	}
 	return nil
@@ -130,6 +166,9 @@ func makeService(svc parsed, l netlink.Link, role roles.Role) error {
 		},
 		func() error { return netlink.LinkSetUp(l) },
 	)
+	if svc.prefix6.IsValid() {
+		steps = append(steps, func() error { return addIPv6(svc, l, role) })
+	}
 	if role == roles.Primary {
 		steps = append(steps, func() error { return routeService(svc, l) })
 	}
@@ -176,14 +215,16 @@ func (s parsed) rules() []*netlink.Rule {
 	return out
 }
 
-// removeService takes away the interface, its routes (with it) and the rules, if they are there.
+// removeService takes away the interface and its VLAN, their routes (with them) and the rules, if they are there.
 func removeService() error {
-	if l, err := netlink.LinkByName(Service); err == nil {
-		if err := netlink.LinkDel(l); err != nil {
-			return fmt.Errorf("remove %s: %w", Service, err)
+	for _, name := range []string{Service, vlanName} {
+		if l, err := netlink.LinkByName(name); err == nil {
+			if err := netlink.LinkDel(l); err != nil {
+				return fmt.Errorf("remove %s: %w", name, err)
+			}
+		} else if !errors.As(err, new(netlink.LinkNotFoundError)) {
+			return fmt.Errorf("find %s: %w", name, err)
 		}
-	} else if !errors.As(err, new(netlink.LinkNotFoundError)) {
-		return fmt.Errorf("find %s: %w", Service, err)
 	}
 	rules, err := netlink.RuleList(unix.AF_INET)
 	if err != nil {
@@ -209,7 +250,7 @@ func Lower(ctx context.Context) error {
 // loadModules asks for what the kernel may not load by itself when we need it. In the namespace lab there is nothing to load;
 // what is really missing shows in the step that needs it.
 func loadModules(ctx context.Context, log *slog.Logger) {
-	if err := run(ctx, "", "modprobe", "-q", "-a", "bridge", "macvlan", "nf_tables", "nft_ct", "nft_chain_nat", "nft_nat", "nf_conntrack"); err != nil {
+	if err := run(ctx, "", "modprobe", "-q", "-a", "bridge", "macvlan", "8021q", "nf_tables", "nft_ct", "nft_chain_nat", "nft_nat", "nf_conntrack"); err != nil {
 		log.Debug("load network modules", "err", err)
 	}
 }

@@ -41,7 +41,7 @@ func (w *wire) start(t *testing.T, name, address, peer string, role roles.Role) 
 			return err
 		}
 		p = Plan{
-			Role: role, Service: siteconf.Service{Address: serviceIP + "/24", MAC: serviceMAC}, Management: m,
+			Role: role, Service: siteconf.Service{Address: serviceIP + "/24", Address6: w.service6, MAC: serviceMAC}, Management: m,
 			Addresses: []siteconf.PackAddress{{Pack: "ad", Address: ownIP + "/24"}},
 			Packs: []pack.Pack{
 				{Name: "web", Ports: []pack.Port{{Port: 80}}}, {Name: "ad", Address: pack.AddressOwn, Ports: []pack.Port{{Port: 80}, {Port: 389}}},
@@ -61,7 +61,7 @@ func (h *host) serve(t *testing.T, at string) {
 	t.Helper()
 	var l net.Listener
 	h.do(t, func() (err error) {
-		l, err = net.Listen("tcp4", at)
+		l, err = net.Listen("tcp", at)
 		return err
 	})
 	t.Cleanup(func() { _ = l.Close() })
@@ -90,7 +90,7 @@ func (h *host) ask(at, from string) (string, error) {
 		if from != "" {
 			d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
 		}
-		c, err := d.Dial("tcp4", at)
+		c, err := d.Dial("tcp", at)
 		if err != nil {
 			return err
 		}
@@ -162,6 +162,9 @@ func (w *wire) tap(t *testing.T, name string) func() []frame {
 }
 
 func describe(b []byte) frame {
+	if b = append([]byte(nil), b...); binary.BigEndian.Uint16(b[12:]) == unix.ETH_P_IPV6 && len(b) >= 54 {
+		return frame{dst: net.HardwareAddr(b[0:6]).String(), src: net.HardwareAddr(b[6:12]).String(), kind: unix.ETH_P_IPV6, ip: net.IP(b[22:38]).String() + " → " + net.IP(b[38:54]).String()}
+	}
 	f := frame{dst: net.HardwareAddr(b[0:6]).String(), src: net.HardwareAddr(b[6:12]).String(), kind: binary.BigEndian.Uint16(b[12:])}
 	if p, err := arp.Parse(b); err == nil {
 		f.ip = p.SenderIP.String() + " → " + p.TargetIP.String()

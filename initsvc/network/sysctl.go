@@ -24,6 +24,26 @@ func everywhere() []setting {
 	}
 }
 
+// onService holds what the service interface needs for IPv6: an address that is configured, and nothing that the network's routers or the kernel
+// would like to add. A primary has a link-local address besides, which multicast listener reports need (RFC 3810); a twin asks for nothing.
+func onService(twin bool) []setting {
+	generate, duplicates := "0", "1"
+	if twin {
+		generate, duplicates = "1", "0"
+	}
+	conf := "ipv6/conf/" + Service + "/"
+	return []setting{
+		{conf + "accept_ra", "0"},
+		{conf + "autoconf", "0"},
+		{conf + "router_solicitations", "0"},
+		{conf + "accept_redirects", "0"},
+		{conf + "accept_source_route", "0"},
+		{conf + "addr_gen_mode", generate},
+		{conf + "accept_dad", duplicates},
+		{conf + "disable_ipv6", "0"},
+	}
+}
+
 // noIPv6 switches IPv6 off on an interface ("default": on those to come).
 func noIPv6(ifname string) setting { return setting{"ipv6/conf/" + ifname + "/disable_ipv6", "1"} }
 

@@ -16,6 +16,8 @@ import (
 type wire struct {
 	hub   *host
 	hosts map[string]*host
+	// service6 is the IPv6 service address that start uses, with prefix length; "" = none.
+	service6 string
 }
 
 // host is one network namespace; do runs in it.
@@ -140,7 +142,7 @@ func configureUp(ifname string, p netip.Prefix) error {
 	if err := netlink.LinkSetUp(l); err != nil {
 		return err
 	}
-	return netlink.AddrReplace(l, &netlink.Addr{IPNet: ipNet(p)})
+	return netlink.AddrReplace(l, &netlink.Addr{IPNet: ipNet(p), Flags: unix.IFA_F_NODAD})
 }
 
 // neighbour is the MAC that the host's ARP table has for a.
@@ -152,7 +154,7 @@ func (h *host) neighbour(t *testing.T, a string) string {
 		if err != nil {
 			return err
 		}
-		list, err := netlink.NeighList(l.Attrs().Index, unix.AF_INET)
+		list, err := netlink.NeighList(l.Attrs().Index, unix.AF_UNSPEC)
 		for _, n := range list {
 			if n.IP.String() == a {
 				mac = n.HardwareAddr.String()

@@ -145,6 +145,9 @@ func (s *Server) raiseManagement(ctx context.Context) (string, error) {
 		s.st.management = m
 		s.mu.Unlock()
 		s.guard.Keep(s.lifetime, "management network", func(ctx context.Context) { s.keepManagement(ctx, m) })
+		if s.p.Conflicts != nil {
+			s.guard.Keep(s.lifetime, "management address", func(ctx context.Context) { s.watchManagement(ctx, m) })
+		}
 	}
 	if errors.Is(err, network.ErrNoLink) && m.Address.IsValid() {
 		return "", boot.Advise(err, "Check the network cable; the address works as soon as there is a link.")
@@ -162,6 +165,20 @@ func (s *Server) keepManagement(ctx context.Context, m network.Management) {
 			ID: "management-address", Severity: "warning", Where: s.name(), What: "The management address is not sure any more: " + err.Error(),
 			Next: "Give this server a fixed address, in the DHCP server or in its own settings, and restart it.",
 		})
+	}
+}
+
+// watchManagement tells who else has the management address.
+func (s *Server) watchManagement(ctx context.Context, m network.Management) {
+	err := s.p.Conflicts(ctx, m, func(c network.ErrConflict) {
+		s.findings.set(initapi.Finding{
+			ID: "management-conflict", Severity: "warning", Where: s.name(),
+			What: fmt.Sprintf("The management address %s is in use by %s as well", c.Address, c.Who()),
+			Next: "Give one of the two another address. Until then this server's page, remote login and the other servers may reach the wrong machine.",
+		})
+	})
+	if err != nil && ctx.Err() == nil {
+		s.log.Warn("management address is not watched", "err", err)
 	}
 }
 

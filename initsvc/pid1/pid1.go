@@ -55,6 +55,7 @@ type Parts struct {
 	UnbindTree  func() error
 	Network     func(ctx context.Context, cfg siteconf.Management, log *slog.Logger) (network.Management, error)
 	Keep        func(ctx context.Context, m network.Management, log *slog.Logger) error
+	Conflicts   func(ctx context.Context, m network.Management, found func(network.ErrConflict)) error // may be nil
 	Raise       func(ctx context.Context, p network.Plan, log *slog.Logger) error
 	Defend      func(ctx context.Context, p network.Plan, log *slog.Logger, found func(network.ErrConflict)) error
 	Fence       func(ctx context.Context, p network.Plan) error // loads the fence anew, touching no address

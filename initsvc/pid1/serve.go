@@ -201,7 +201,7 @@ func (s *Server) raiseAddress(ctx context.Context) (string, error) {
 	s.mu.Unlock()
 	if err := s.p.Raise(ctx, p, s.log); err != nil {
 		if c, ok := errors.AsType[network.ErrConflict](err); ok {
-			return "", boot.Advise(err, fmt.Sprintf("Find the machine with the MAC address %s and give it another address, or switch it off. If it is the other server of this site, only one of the two may hold a primary set. This server tries again by itself.", c.MAC))
+			return "", boot.Advise(err, fmt.Sprintf("Find %s and give it another address, or switch it off. If it is the other server of this site, only one of the two may hold a primary set. This server tries again by itself.", c.Who()))
 		}
 		return "", err
 	}
@@ -220,7 +220,7 @@ func (s *Server) defend(ctx context.Context, p network.Plan) {
 	err := s.p.Defend(ctx, p, s.log, func(c network.ErrConflict) {
 		s.findings.set(initapi.Finding{
 			ID: "address-conflict", Severity: "critical", Where: s.name(), What: c.Error(),
-			Next: fmt.Sprintf("Find the machine with the MAC address %s and give it another address, or switch it off.", c.MAC),
+			Next: fmt.Sprintf("Find %s and give it another address, or switch it off.", c.Who()),
 		})
 	})
 	if err != nil && ctx.Err() == nil {
