@@ -15,7 +15,7 @@ export CGO_ENABLED := 0
 GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULN    := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: help setup build image demo demo-down test test-unit test-md test-namespace test-vm cuts fuzz lint vuln repro clean
+.PHONY: bench-boot twin-silence help setup build image demo demo-down test test-unit test-md test-namespace test-vm cuts fuzz lint vuln repro clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -50,6 +50,13 @@ test-md: build ## disk sets on real md arrays, in user-mode Linux
 
 test-namespace: ## the main job in the namespace lab (root)
 	ATLAS_LAB_TESTS=namespace ATLAS_OUT=$(abspath $(OUT)) $(GO) test -count=1 -timeout 20m -v ./build/lab/e2e
+
+twin-silence: ## what a twin sends, listened to at the switch for ten minutes, and all its ports scanned (KIND=namespace|vm, not auto)
+	ATLAS_LAB_TESTS=$(if $(filter vm,$(KIND)),vm,namespace) ATLAS_CAPTURE=600 ATLAS_OUT=$(abspath $(OUT)) $(GO) test -count=1 -timeout 90m -v -run TestTwin ./build/lab/e2e
+
+ROUNDS ?= 5
+bench-boot: image ## boot time and memory against the same services under systemd, in the vm lab (ROUNDS boots of each, in turn)
+	@$(BUILD) bench-boot --image $$(ls -t $(OUT)/atlas-*.img | head -n 1) --rounds $(ROUNDS)
 
 test-vm: ## the main job, pulled disks, power cuts and bad updates in the vm lab (QEMU; CI's sample)
 	ATLAS_LAB_TESTS=vm ATLAS_SEED=$(SEED) ATLAS_OUT=$(abspath $(OUT)) $(GO) test -count=1 -timeout 75m -v -skip TestCutInstall ./build/lab/e2e

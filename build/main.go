@@ -19,6 +19,7 @@ import (
 	"sayasystems.com/atlas/build/demo"
 	"sayasystems.com/atlas/build/hosttool"
 	"sayasystems.com/atlas/build/lab"
+	"sayasystems.com/atlas/build/lab/benchboot"
 	"sayasystems.com/atlas/build/product"
 	"sayasystems.com/atlas/build/repro"
 	"sayasystems.com/atlas/build/toolsroot"
@@ -53,6 +54,7 @@ func commands() []command {
 		{"verify", "[--key FILE] DIR", "check signature and sums of an output directory", verify},
 		{"tools", "[PROGRAM ARG...]", "make the tools root; run a program of it", tools},
 		{"demo", "[--kind KIND] [--out DIR] [--dir DIR]", "bring up a site of two servers and tell how to swap their disks", demo.Main},
+		{"bench-boot", "--image FILE [--rounds N] [--dir DIR]", "compare boot time and memory with the same services under systemd", benchBoot},
 		{"setup", "", "install the few programs that building needs of this machine", setup},
 	}
 }
@@ -195,6 +197,29 @@ func tools(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	cmd := r.Command(ctx, args[0], args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, stdout, stderr
 	return cmd.Run()
+}
+
+func benchBoot(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o := benchboot.Options{Stdout: stdout}
+	f := flags("bench-boot", stderr)
+	f.StringVar(&o.Image, "image", lab.NewestImage("out"), "atlas-VERSION.img, with its manifest beside it")
+	f.StringVar(&o.Dir, "dir", "", "the lab's folder, removed at the end (default: one in the temporary directory)")
+	f.IntVar(&o.Rounds, "rounds", 5, "measured boots of each")
+	f.BoolVar(&o.Keep, "keep", false, "leave the lab there")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if o.Dir == "" {
+		dir, err := os.MkdirTemp("", "atlas-bench-")
+		if err != nil {
+			return fmt.Errorf("bench-boot: %w", err)
+		}
+		o.Dir = filepath.Join(dir, "lab")
+		if !o.Keep {
+			defer os.RemoveAll(dir)
+		}
+	}
+	return benchboot.Run(ctx, o)
 }
 
 func setup(ctx context.Context, _ []string, stdout, stderr io.Writer) error {

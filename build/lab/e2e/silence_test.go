@@ -16,7 +16,7 @@ import (
 // the positive control. The job of cron lies on the disk set, as an administrator's would.
 const chatter = `cd /tmp
 cat >/etc/cron.d/e2e-chatter <<'X'
-* * * * * root curl -s -m 5 http://10.7.0.1/cron; curl -s -g -m 5 'http://[fd07::1]/cron'
+* * * * * root curl -s -m 5 http://10.7.0.1:81/; curl -s -g -m 5 'http://[fd07::1]:81/'
 X
 (command -v sendmail >/dev/null && printf 'Subject: out\n\nhello\n' | timeout 20 sendmail -f root 'e2e@[10.7.0.100]') || echo "no sendmail"
 timeout 5 logger -n 10.7.0.1 -P 514 -d hello
@@ -141,8 +141,8 @@ func TestTwinSendsNothing(t *testing.T) {
 		what string
 		is   func(frame) bool
 	}{
-		{"web request of a job by IPv4", func(f frame) bool { return f.syn && f.to == netip.MustParseAddrPort("10.7.0.1:80") }},
-		{"web request of a job by IPv6", func(f frame) bool { return f.syn && f.to == netip.MustParseAddrPort("[fd07::1]:80") }},
+		{"web request of a job by IPv4", func(f frame) bool { return f.syn && f.to == netip.MustParseAddrPort("10.7.0.1:81") }},
+		{"web request of a job by IPv6", func(f frame) bool { return f.syn && f.to == netip.MustParseAddrPort("[fd07::1]:81") }},
 		{"mail to an outside address", func(f frame) bool { return f.syn && f.to == netip.MustParseAddrPort("10.7.0.100:25") }},
 		{"multicast DNS", func(f frame) bool { return f.to == netip.MustParseAddrPort("224.0.0.251:5353") }},
 		{"broadcast", func(f frame) bool { return f.to == netip.MustParseAddrPort("10.7.0.255:137") }},

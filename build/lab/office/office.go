@@ -4,7 +4,7 @@
 //
 //	10.7.0.1   the gateway, on the bridge     10.7.0.10  the service address
 //	10.7.0.11… the servers' management        10.7.0.100 the client
-//	10.7.0.101 the NFS client (package nfsclient)
+//	10.7.0.101 the client with a kernel of its own
 //
 // The gateway, the service address and the client have IPv6 addresses too: fd07::1, fd07::10 and fd07::100.
 package office
