@@ -68,6 +68,7 @@ type Tree struct {
 
 // Key identifies the tree that a Spec makes.
 func (s Spec) Key() string {
+	s.Packages = slices.Compact(slices.Sorted(slices.Values(s.Packages))) // their order makes no difference
 	b, err := json.Marshal(s)
 	if err != nil {
 		return cache.Key(fmt.Sprint(s))

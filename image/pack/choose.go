@@ -38,14 +38,16 @@ func (c Choice) Names() []string {
 // Has tells whether the pack is to run.
 func (c Choice) Has(name string) bool { return slices.Contains(c.Names(), name) }
 
-// Choose returns those of packs that a site with these settings runs: the ones that it names, or those that are on by default. An
-// entry that is unknown, lacks its address or what it needs, or conflicts with an earlier one, is left out and told.
+// Choose returns those of packs that a site with these settings runs: the ones that it names, or those that are on by default,
+// and what these need. An entry that is unknown, lacks its address or what it needs, or conflicts with an earlier one, is left
+// out and told.
 func Choose(packs []Pack, s siteconf.Site) Choice {
 	c := chooser{byName: map[string]Pack{}, keys: map[string]string{}}
 	for _, p := range packs {
 		c.byName[p.Name] = p
 	}
 	c.wish(packs, s.Services)
+	c.helpers()
 	c.addresses(s)
 	c.conflicts()
 	c.needs()
@@ -107,6 +109,17 @@ func (c *chooser) wish(packs []Pack, services []string) {
 	}
 }
 
+// helpers adds what the wanted packs need: nobody has to name a certificate to get a web server.
+func (c *chooser) helpers() {
+	for i := 0; i < len(c.wanted); i++ {
+		for _, n := range c.byName[c.wanted[i]].Needs {
+			if p, known := c.byName[n]; known && p.Scope != ScopeServer {
+				c.want(n, c.keys[c.wanted[i]])
+			}
+		}
+	}
+}
+
 func (c *chooser) addresses(s siteconf.Site) {
 	for _, name := range slices.Clone(c.wanted) {
 		if c.byName[name].Address == AddressOwn && s.AddressOf(name, true) == "" {
@@ -140,7 +153,7 @@ func (c *chooser) needs() {
 				if _, left := c.keys[n]; left {
 					c.leaveOut(name, "needs %s, which is left out; see there", n)
 				} else {
-					c.leaveOut(name, "needs %s; put %s into services too", n, n)
+					c.leaveOut(name, "needs %s, which this image does not have; take the entry out", n)
 				}
 				again = true
 				break
