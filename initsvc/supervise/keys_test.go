@@ -213,7 +213,7 @@ func TestPrivateSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	p := helper("d", "late socket", "ADDRESS="+dir+"/s")
 	p.Private, p.Ready = []string{dir}, pack.Ready{Socket: dir + "/s", Timeout: "5s"}
 	b.add(pack.Pack{Name: "a", Processes: []pack.Process{p}})
