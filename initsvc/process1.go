@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
@@ -125,7 +126,7 @@ func life(ctx context.Context, h handover.Handover, started time.Time, log *slog
 	}
 	if !installing {
 		o := console.Options{
-			View: func() console.View { return view(s) }, Ring: ring, Guard: g, Log: log,
+			View: shared(func() console.View { return view(s) }), Ring: ring, Guard: g, Log: log,
 			Password: func(pw string) error { return s.CheckPassword(pw, bcrypt.CompareHashAndPassword) },
 			Power:    func(action, reason string) { s.Ask(initapi.PowerRequest{Action: action, Reason: reason}) },
 		}
@@ -273,6 +274,25 @@ func runInstaller(ctx context.Context, s *pid1.Server, log *slog.Logger) {
 		case <-ctx.Done():
 		case <-time.After(10 * time.Second):
 		}
+	}
+}
+
+// viewAge is how old the view may be that a terminal draws from: making one looks at every service, and each terminal asks
+// twice a second.
+const viewAge = time.Second
+
+// shared lets all terminals draw from one view.
+func shared(look func() console.View) func() console.View {
+	var mu sync.Mutex
+	var last console.View
+	var at time.Time
+	return func() console.View {
+		mu.Lock()
+		defer mu.Unlock()
+		if at.IsZero() || time.Since(at) >= viewAge {
+			last, at = look(), time.Now()
+		}
+		return last
 	}
 }
 

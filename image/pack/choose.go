@@ -238,7 +238,7 @@ func Disable(packs []Pack, s siteconf.Site, name string) ([]string, error) {
 		}
 	}
 	if len(users) > 0 {
-		return nil, fmt.Errorf("%s cannot be switched off, since %s needs it; first: atlas service disable %s", name, strings.Join(users, " and "), users[0])
+		return nil, fmt.Errorf("%s cannot be switched off, since it is needed by %s; first: atlas service disable %s", name, strings.Join(users, " and "), users[0])
 	}
 	list := s.Services
 	if len(list) == 0 || slices.Contains(list, All) {

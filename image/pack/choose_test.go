@@ -98,7 +98,7 @@ func TestDisable(t *testing.T) {
 	for _, tt := range []struct{ name, services, disable, want, err string }{
 		{name: "named", services: "certificate mariadb apache", disable: "apache", want: "certificate mariadb"},
 		{name: "from the default", disable: "apache", want: "certificate mariadb postfix"},
-		{name: "needed", services: "certificate mariadb apache", disable: "mariadb", err: "mariadb cannot be switched off, since apache needs it; first: atlas service disable apache"},
+		{name: "needed", services: "certificate mariadb apache", disable: "mariadb", err: "mariadb cannot be switched off, since it is needed by apache; first: atlas service disable apache"},
 		{name: "the last", services: "mariadb", disable: "mariadb", err: "mariadb is the last service that is on"},
 		{name: "was left out", services: "mariadb apache", disable: "apache", want: "mariadb"},
 		{name: "unknown", disable: "ghost", err: "there is no service ghost"},

@@ -148,6 +148,8 @@ func (l *loaded) checkOptions(key string, p Process) error {
 	switch {
 	case p.Reload != "" && len(p.ReloadCommand) > 0:
 		return l.f.Errorf(key+".reload_command", "stands beside reload; give one of them")
+	case p.Oneshot && len(p.Private) > 0:
+		return l.f.Errorf(key+".private", "a oneshot's own directories would be gone when its command has ended; leave this out")
 	case p.Limits.Memory != "" && !memoryPattern.MatchString(p.Limits.Memory):
 		return l.f.Errorf(key+".limits.memory", "%q must be a number with K, M or G, such as 512M", p.Limits.Memory)
 	case p.Limits.Processes < 0:

@@ -69,6 +69,11 @@ func (s *Server) startSet(ctx context.Context) bool {
 			role := s.st.decision.Role
 			s.mu.Unlock()
 			s.finish(ctx, string(role))
+			s.guard.Go("late services", func() {
+				if s.supervisor().WaitReady(ctx) == nil { // those that took longer than the boot waited
+					s.findings.clear("boot-services")
+				}
+			})
 			<-ctx.Done()
 			return true
 		}

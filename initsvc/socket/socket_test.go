@@ -38,10 +38,13 @@ func (f *fake) Boots(context.Context) ([]initapi.BootReport, error) {
 func (f *fake) Inventory(context.Context) (json.RawMessage, error) {
 	return json.RawMessage(`{"product":"P"}`), f.err
 }
+
 func (f *fake) Service(_ context.Context, n, v string) (string, error) {
 	return "noted", f.note(n + " " + v)
 }
+
 func (f *fake) ReloadSite(context.Context) (string, error) { return "", f.note("reload site") }
+
 func (f *fake) Power(_ context.Context, r initapi.PowerRequest) error {
 	return f.note("power " + r.Action)
 }

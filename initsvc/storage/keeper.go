@@ -3,6 +3,7 @@ package storage
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -270,20 +271,26 @@ func (k *keeper) Set(ctx context.Context) (initapi.Set, error) {
 const patience = time.Second
 
 // snapshot reads the set, and remembers it. k.mu is held.
-func (k *keeper) snapshot(ctx context.Context) (set initapi.Set, err error) {
-	defer func() {
-		k.seen.Lock()
-		defer k.seen.Unlock()
-		k.seen.set, k.seen.err = set, err
-	}()
+func (k *keeper) snapshot(ctx context.Context) (initapi.Set, error) {
 	if k.run == nil {
-		return initapi.Set{}, array.ErrNotStarted
+		return k.keep(array.Status{}, array.ErrNotStarted)
 	}
-	st, err := k.hands.Status(ctx)
-	if err != nil {
-		return initapi.Set{}, fmt.Errorf("read set %s: %w", k.run.label.Set, err)
+	return k.keep(k.hands.Status(ctx))
+}
+
+// keep remembers the set as it was seen. k.mu is held.
+func (k *keeper) keep(st array.Status, err error) (set initapi.Set, _ error) {
+	switch {
+	case errors.Is(err, array.ErrNotStarted):
+	case err != nil:
+		err = fmt.Errorf("read set %s: %w", k.run.label.Set, err)
+	default:
+		set = k.run.info(st)
 	}
-	return k.run.info(st), nil
+	k.seen.Lock()
+	defer k.seen.Unlock()
+	k.seen.set, k.seen.err = set, err
+	return set, err
 }
 
 func (r *running) info(st array.Status) initapi.Set {

@@ -45,6 +45,17 @@ func TestOneshot(t *testing.T) {
 	if err := b.ready(); err != nil {
 		t.Fatal(err)
 	}
+	wrote := func(n int) { // readiness of these daemons says nothing about what they write
+		t.Helper()
+		for range 300 {
+			if len(lines(t, file)) >= n {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		t.Fatalf("wrote %q; want %d words", lines(t, file), n)
+	}
+	wrote(2)
 	s := b.Snapshot()[0]
 	if p := s.Processes[1]; p.State != Ready || p.PID != 0 {
 		t.Errorf("the oneshot is %+v; want ready without a process", p)
@@ -55,6 +66,7 @@ func TestOneshot(t *testing.T) {
 	if err := b.ready(); err != nil {
 		t.Fatal(err)
 	}
+	wrote(5)
 	if err := b.StopAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +213,7 @@ func TestPrivateSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	p := helper("d", "late socket", "ADDRESS="+dir+"/s")
 	p.Private, p.Ready = []string{dir}, pack.Ready{Socket: dir + "/s", Timeout: "5s"}
 	b.add(pack.Pack{Name: "a", Processes: []pack.Process{p}})

@@ -32,6 +32,19 @@ type Service struct {
 	err     string             // why steps before or after the processes failed
 	since   time.Time
 	state   string // last state told, for since
+
+	used   int64 // bytes of memory, at usedAt
+	usedAt time.Time
+}
+
+// memory is what the service's processes use, looked at anew every few seconds: the state is asked for all the time.
+func (s *Service) memory() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.usedAt) > 5*time.Second {
+		s.used, s.usedAt = s.sup.opts.Cgroup.Memory("services/"+s.pack.Name), time.Now()
+	}
+	return s.used
 }
 
 func newService(sup *Supervisor, p pack.Pack, v pack.Vars, log *logfile.File) (*Service, error) {

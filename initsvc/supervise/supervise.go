@@ -162,7 +162,7 @@ func (s *Supervisor) Snapshot() []initapi.Service {
 	out := []initapi.Service{}
 	for _, v := range s.list() {
 		st := v.snapshot()
-		st.MemoryBytes = s.opts.Cgroup.Memory("services/" + v.pack.Name)
+		st.MemoryBytes = v.memory()
 		out = append(out, st)
 	}
 	return out

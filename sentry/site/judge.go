@@ -107,7 +107,11 @@ func serverReasons(v Server, now time.Time) []Reason {
 		var bad []string
 		for _, svc := range st.Services {
 			if svc.State != "ready" {
-				bad = append(bad, svc.Title+" ("+svc.State+")")
+				why := svc.State
+				if svc.Waiting != "" {
+					why = "waits for " + svc.Waiting
+				}
+				bad = append(bad, svc.Title+" ("+why+")")
 			}
 		}
 		text := name + "'s services are not all ready."
