@@ -38,7 +38,7 @@ func TestLoadAnswers(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("LoadAnswers (-want +got):\n%s", d)
 	}
-	for _, f := range []string{"good-join.yaml", "good-noset.yaml"} {
+	for _, f := range []string{"good-join.yaml", "good-noset.yaml", "good-bond.yaml"} {
 		if _, err := LoadAnswers(filepath.Join("testdata", f)); err != nil {
 			t.Errorf("LoadAnswers(%s) = %v; want none", f, err)
 		}

@@ -101,11 +101,21 @@ func TestUDP(t *testing.T) {
 		}
 	}
 	for _, tc := range []struct{ from, to, want string }{
-		{"client", serviceIP + ":53", "left " + serviceIP}, {"client", serviceIP + ":123", "left " + serviceIP}, {"client", serviceIP + ":111", "left " + serviceIP},
-		{"client", serviceIP + ":88", ""}, {"client", ownIP + ":88", "left " + ownIP}, {"client", ownIP + ":53", "left " + ownIP},
-		{"client", "10.7.0.11:53", ""}, {"client", "10.7.0.12:53", ""}, {"client", "10.7.0.12:20053", ""},
-		{"left", "10.7.0.12:53", "right " + serviceIP}, {"left", "10.7.0.12:123", "right " + serviceIP}, {"left", "10.7.0.12:20053", "right " + ownIP},
-		{"left", "10.7.0.12:20088", "right " + ownIP}, {"right", "10.7.0.11:20088", "left " + ownIP}, {"right", "10.7.0.11:111", "left " + serviceIP},
+		{"client", serviceIP + ":53", "left " + serviceIP},
+		{"client", serviceIP + ":123", "left " + serviceIP},
+		{"client", serviceIP + ":111", "left " + serviceIP},
+		{"client", serviceIP + ":88", ""},
+		{"client", ownIP + ":88", "left " + ownIP},
+		{"client", ownIP + ":53", "left " + ownIP},
+		{"client", "10.7.0.11:53", ""},
+		{"client", "10.7.0.12:53", ""},
+		{"client", "10.7.0.12:20053", ""},
+		{"left", "10.7.0.12:53", "right " + serviceIP},
+		{"left", "10.7.0.12:123", "right " + serviceIP},
+		{"left", "10.7.0.12:20053", "right " + ownIP},
+		{"left", "10.7.0.12:20088", "right " + ownIP},
+		{"right", "10.7.0.11:20088", "left " + ownIP},
+		{"right", "10.7.0.11:111", "left " + serviceIP},
 	} {
 		if got, err := w.hosts[tc.from].query(tc.to); got != tc.want {
 			t.Errorf("%s asks %s over UDP = %q, %v; want %q", tc.from, tc.to, got, err, tc.want)

@@ -122,7 +122,7 @@ func (c *Link) Watch(ctx context.Context, as []netip.Addr, again <-chan struct{}
 	for {
 		select {
 		case <-again:
-			if err := c.Announce(as...); err != nil {
+			if err := c.Announce(as...); err != nil && ctx.Err() == nil {
 				return err
 			}
 		default:
@@ -142,7 +142,7 @@ func (c *Link) Watch(ctx context.Context, as []netip.Addr, again <-chan struct{}
 			}
 			last[a] = time.Now()
 			found(Claim{a, p.SenderMAC})
-			if err := c.Announce(a); err != nil {
+			if err := c.Announce(a); err != nil && ctx.Err() == nil {
 				return err
 			}
 		}
