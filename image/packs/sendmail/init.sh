@@ -2,8 +2,9 @@
 set -eu
 umask 022
 cd /etc/mail
+# Those of the image are as old as their sources, and made on another machine.
 build() {
-	if [ -e "$1.cf" ] && [ -z "$(find "$1.mc" m4 -newer "$1.cf" -print -quit)" ]; then
+	if [ "$1.cf" -nt "$1.mc" ] && [ -z "$(find m4 -newer "$1.cf" -print -quit)" ]; then
 		return
 	fi
 	m4 "$1.mc" >"$1.cf.new" || {
@@ -15,14 +16,14 @@ build() {
 }
 build sendmail
 build submit
-touch access local-host-names
-if [ ! -e access.db ] || [ access -nt access.db ]; then
+[ -e access ] || touch access
+if [ ! access.db -nt access ]; then
 	makemap hash access.new <access
 	sync access.new.db
 	mv access.new.db access.db
 fi
 [ -e aliases ] || ln -s ../aliases aliases
-if [ ! -e aliases.db ] || [ /etc/aliases -nt aliases.db ]; then
+if [ ! aliases.db -nt /etc/aliases ]; then
 	sendmail -bi
 	sync aliases.db
 fi
