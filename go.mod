@@ -38,7 +38,7 @@ require (
 	golang.org/x/term v0.45.0
 )
 
-require github.com/vishvananda/netns v0.0.5 // indirect
+require github.com/vishvananda/netns v0.0.5
 
 require (
 	filippo.io/edwards25519 v1.2.0 // indirect

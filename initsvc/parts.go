@@ -91,6 +91,8 @@ func mountSystem(h handover.Handover) error {
 		errs = append(errs, mounts.Private(), mounts.All(mounts.Early()))
 	}
 	errs = append(errs, mounts.Bind("/", layout.ImageDir))
+	// Where /var/lock leads: apache2ctl and programs with serial lines make their locks there.
+	errs = append(errs, os.MkdirAll("/run/lock", 0o755), unix.Chmod("/run/lock", 0o1777))
 	return errors.Join(errs...)
 }
 

@@ -28,7 +28,7 @@ func brokenInit(*testing.T) Init {
 // logs writes a server's log files.
 func (r *rig) logs(t *testing.T) {
 	t.Helper()
-	write(t, r.path("/var/log/atlas/cron.log"), "2026-11-20T10:00:01.000Z crond: (CRON) INFO\n2026-11-20T10:00:02.000Z atd: atd started\n2026-11-20T10:00:02.500Z make the spool: made\n")
+	write(t, r.path("/var/log/atlas/cron.log"), "2026-11-20T10:00:01.000Z crond: (CRON) INFO\n2026-11-20T10:00:02.000Z atd: atd started\n2026-11-20T10:00:02.500Z make the spool: made\n2026-11-20T10:00:03.001Z crond: CRON[77]: (root) CMD (true)\n")
 	write(t, r.path("/var/log/atlas/init.log"), "2026-11-20T10:00:00.000Z init: level=INFO msg=\"process failed\" service=cron process=atd err=x\n2026-11-20T10:00:00.500Z init: level=INFO msg=other service=apache\n")
 	write(t, r.path("/var/log/atlas/apache.log"), "2026-11-20T10:00:05.000Z apache2: resuming\nnot a line of ours\n")
 	write(t, r.path("/var/log/syslog"), "2026-11-20T10:00:03.000000+00:00 office CRON[77]: (root) CMD (true)\n2026-11-20T10:00:04.000000+00:00 office postfix/smtpd[78]: connect\n")

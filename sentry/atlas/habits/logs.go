@@ -22,6 +22,7 @@ type entry struct {
 	at   time.Time
 	tag  string // with [pid], if known
 	text string
+	sys  bool // from a file of syslog's
 }
 
 // parseEntry reads a line; sys tells that it is of syslog's files. Lines without a time go with the one before: ok is false.
@@ -41,9 +42,9 @@ func parseEntry(line string, sys bool) (entry, bool) {
 	}
 	tag, text, ok := strings.Cut(rest, ": ")
 	if !ok {
-		return entry{at: t, text: rest}, true
+		return entry{at: t, text: rest, sys: sys}, true
 	}
-	return entry{t, tag, text}, true
+	return entry{t, tag, text, sys}, true
 }
 
 // name is the tag without process ID and without what Postfix and others put behind a slash.
@@ -210,7 +211,9 @@ func (h *Host) print(ctx context.Context, j journal) (int, error) {
 		}
 	}
 	host, _ := os.Hostname()
+	heard := map[string]bool{}
 	write := func() error {
+		all = once(all, heard)
 		slices.SortStableFunc(all, func(a, b entry) int { return a.at.Compare(b.at) })
 		if j.n > 0 && len(all) > j.n {
 			all = all[len(all)-j.n:]
@@ -241,8 +244,9 @@ func (h *Host) print(ctx context.Context, j journal) (int, error) {
 			}
 		}
 		if j.n > 0 && len(all) > 4*j.n+10000 { // keep what may be shown
+			all = once(all, heard)
 			slices.SortStableFunc(all, func(a, b entry) int { return a.at.Compare(b.at) })
-			all = slices.Clone(all[len(all)-j.n:])
+			all = slices.Clone(all[max(0, len(all)-j.n):])
 		}
 	}
 	n := len(all)
@@ -265,6 +269,16 @@ func (h *Host) print(ctx context.Context, j journal) (int, error) {
 			return n, err
 		}
 	}
+}
+
+// once leaves out a service's lines that stand in syslog's files too: init hands on to a service's log what its processes say there.
+func once(all []entry, heard map[string]bool) []entry {
+	for _, e := range all {
+		if e.sys {
+			heard[e.tag+": "+e.text] = true
+		}
+	}
+	return slices.DeleteFunc(all, func(e entry) bool { return !e.sys && heard[e.text] })
 }
 
 func (e entry) line(j journal, host string) string {
