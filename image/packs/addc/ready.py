@@ -1,6 +1,6 @@
 """Tells by its exit status whether the domain controller serves: ready.py ADDRESS DOMAIN. It asks what a client asks first: the
-name service for the domain's servers, the directory over TLS for its root; and Kerberos, file shares, password changes and RPC
-must accept connections."""
+name service for the domain's servers, the directory over TLS for its root; Kerberos, file shares, password changes and RPC must
+accept connections, and so must winbindd, without which smbd lets nobody in."""
 
 import socket
 import ssl
@@ -29,6 +29,11 @@ def main(address, domain):
         answers = struct.unpack("!H", s.recv(4096)[6:8])[0]
         if answers == 0:
             sys.exit(f"{address} does not know the servers of {domain}")
+    with open("/run/samba-ad/samba.pid", encoding="ascii") as f:
+        pid = f.read().strip()
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(2)
+        s.connect(f"/proc/{pid}/root/run/samba/winbindd/pipe")  # its /run/samba is its own
     context = ssl._create_unverified_context()
     with context.wrap_socket(socket.create_connection((address, 636), 2)) as s:
         s.settimeout(5)

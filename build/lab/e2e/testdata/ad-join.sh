@@ -1,6 +1,6 @@
-# Joins the office's client computer to the domain and uses it, as an administrator and a user would: ad-join.sh VERB DOMAIN [PASSWORD]
-#   join DOMAIN PASSWORD         the computer joins, with the password of Administrator
-#   computer DOMAIN              the computer logs in with the key that it got when it joined
+# Joins the office's client computer to the domain and uses it, as an administrator and a user would: ad-join.sh VERB DOMAIN ...
+#   join DOMAIN PASSWORD         two computers join, by adcli and by Samba, with the password of Administrator
+#   computer DOMAIN              both log in with the keys that they got when they joined
 #   login DOMAIN PASSWORD USER   USER logs in by Kerberos, gets tickets, opens the logon share, looks into the directory
 # Servers are found by the domain's name service alone, as Windows does. What the computer keeps lies in /tmp/ad.
 set -eu
@@ -21,9 +21,9 @@ cat >smb.conf <<EOF
 [global]
 	realm = $realm
 	workgroup = AD
-	netbios name = CLIENT
+	netbios name = CLIENT2
 	security = ads
-	kerberos method = system keytab
+	kerberos method = secrets only
 	disable netbios = yes
 	private dir = /tmp/ad
 	lock directory = /tmp/ad/lock
@@ -40,12 +40,11 @@ join)
 	rm -f computer.keytab
 	printf %s "$password" | adcli join --verbose --domain="$domain" --domain-realm="$realm" --domain-controller="$dc" \
 		--computer-name=CLIENT --host-fqdn="client.$domain" --host-keytab=/tmp/ad/computer.keytab --login-user=Administrator --stdin-password
-	# And once more as Samba's own members do, which changes the computer's key.
 	printf '%s\n' "$password" | net ads join -s smb.conf -S "$dc" -U Administrator --no-dns-updates
-	net ads testjoin -s smb.conf
-	adcli update --domain="$domain" --domain-controller="$dc" --computer-name=CLIENT --host-keytab=/tmp/ad/computer.keytab >/dev/null 2>&1 || true
 	;;
 computer)
+	kinit -k -t computer.keytab "CLIENT\$@$realm"
+	kvno "ldap/$dc"
 	net ads testjoin -s smb.conf
 	;;
 login)
