@@ -121,6 +121,7 @@ func image(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(stdout, "  size                   %d MB (root %d MB): %d packs, %d packages\n", r.Size/1e6, r.Root/1e6, len(r.Manifest.Packs), len(r.Manifest.Packages))
 	fmt.Fprintf(stdout, "%s  (%s in all)\n", r.Image, time.Since(start).Round(100*time.Millisecond))
 	return nil
 }

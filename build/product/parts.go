@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 
 	"sayasystems.com/atlas/build/cache"
@@ -26,7 +28,7 @@ func (m *maker) debian(ctx context.Context) error {
 		}
 	}
 	dir, err := m.run.Keep(ctx, "debian", key, func(ctx context.Context, dir string) error {
-		return rootfs.Debian(ctx, m.tools, m.spec, dir)
+		return m.nameSource(rootfs.Debian(ctx, m.tools, m.spec, dir))
 	})
 	if err != nil {
 		return err
@@ -40,6 +42,35 @@ func (m *maker) debian(ctx context.Context) error {
 	}
 	m.debs = sbom.ParseStatus(string(status))
 	return nil
+}
+
+// noPackage is how apt tells that the release has no such package.
+var noPackage = regexp.MustCompile(`(?m)^E: (?:Unable to locate package|Package '?)\s*'?([a-z0-9][a-z0-9+.-]+)`)
+
+// nameSource adds to apt's error about a package which pack or key of the profile asks for it.
+func (m *maker) nameSource(err error) error {
+	if err == nil {
+		return nil
+	}
+	found := noPackage.FindStringSubmatch(err.Error())
+	if found == nil {
+		return err
+	}
+	name := found[1]
+	for _, k := range m.packs {
+		if i := slices.Index(k.Packages, name); i >= 0 {
+			return fmt.Errorf("%w\n%w", k.Errorf(fmt.Sprintf("packages[%d]", i), "Debian %s has no package %s; correct the name, or put it under packages_for the releases that have it", m.profile.Release, name), err)
+		}
+		for i, r := range k.PackagesFor {
+			if j := slices.Index(r.Packages, name); j >= 0 && r.Release == m.profile.Release {
+				return fmt.Errorf("%w\n%w", k.Errorf(fmt.Sprintf("packages_for[%d].packages[%d]", i, j), "Debian %s has no package %s; correct the name", m.profile.Release, name), err)
+			}
+		}
+	}
+	if i := slices.Index(m.profile.Packages, name); i >= 0 {
+		return fmt.Errorf("%w\n%w", m.profile.Errorf(fmt.Sprintf("packages[%d]", i), "Debian %s has no package %s; correct the name", m.profile.Release, name), err)
+	}
+	return err
 }
 
 // programs compiles, and returns the files by program name.

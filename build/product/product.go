@@ -11,10 +11,8 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"sayasystems.com/atlas/build/aptsource"
@@ -48,6 +46,8 @@ type Result struct {
 	Manifest manifest.Manifest
 	Files    []string // beside it
 	Date     time.Time
+	Size     int64 // of the image, in bytes
+	Root     int64 // of the root in it
 	Steps    []steps.Done
 }
 
@@ -186,45 +186,4 @@ func (m *maker) specify(context.Context) error {
 		m.spec.Accounts = append(m.spec.Accounts, k.Accounts...)
 	}
 	return nil
-}
-
-// loadPacks reads the packs that the profile wants. What they need must be among them, and none may exclude another.
-func loadPacks(standard string, p profile.Profile) ([]pack.Pack, error) {
-	all, err := pack.LoadAll(append([]string{standard}, p.PackDirs...)...)
-	if err != nil {
-		return nil, err
-	}
-	for key, list := range map[string][]string{"packs": p.Packs, "with": p.With, "without": p.Without} {
-		for _, n := range list {
-			if !slices.ContainsFunc(all, func(k pack.Pack) bool { return k.Name == n }) {
-				return nil, fmt.Errorf("profile %s: %s: no pack is called %s: %w", p.Name, key, n, fs.ErrNotExist)
-			}
-		}
-	}
-	wanted := func(k pack.Pack) bool {
-		if len(p.Packs) > 0 {
-			return slices.Contains(p.Packs, k.Name)
-		}
-		return !slices.Contains(p.Without, k.Name) && (k.Default != pack.Absent || slices.Contains(p.With, k.Name))
-	}
-	var out []pack.Pack
-	in := map[string]bool{}
-	for _, k := range all { // each stands after what it needs
-		if !wanted(k) {
-			continue
-		}
-		for _, n := range k.Needs {
-			if !in[n] {
-				return nil, fmt.Errorf("profile %s: pack %s needs %s, which is left out; put %s in or leave %s out too", p.Name, k.Name, n, n, k.Name)
-			}
-		}
-		for _, n := range out {
-			if (slices.Contains(k.Conflicts, n.Name) || slices.Contains(n.Conflicts, k.Name)) && (k.Default == pack.Absent || n.Default == pack.Absent) {
-				return nil, fmt.Errorf("profile %s: the packs %s and %s exclude each other; put one of them under `without`", p.Name, n.Name, k.Name)
-			}
-		}
-		in[k.Name] = true
-		out = append(out, k)
-	}
-	return out, nil
 }

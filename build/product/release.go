@@ -139,6 +139,13 @@ func (m *maker) release(ctx context.Context, root, kernels string) (Result, erro
 	if err := m.run.Do(ctx, "check", func(ctx context.Context) error { return m.check(ctx, r.Image) }); err != nil {
 		return r, err
 	}
+	for file, size := range map[string]*int64{r.Image: &r.Size, root: &r.Root} {
+		st, err := os.Stat(file)
+		if err != nil {
+			return r, fmt.Errorf("sizes: %w", err)
+		}
+		*size = st.Size()
+	}
 	r.Files = []string{name, stem + ".manifest.json", stem + ".spdx.json"}
 	if err := m.run.Do(ctx, "sums, signature", func(context.Context) error { return manifest.Seal(m.Out, r.Files, m.key) }); err != nil {
 		return r, err

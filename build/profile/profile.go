@@ -29,6 +29,32 @@ type Profile struct {
 	Packages       []string `yaml:"packages"`        // further Debian packages
 	ModulesExclude []string `yaml:"modules_exclude"` // directories of kernel modules to leave out; see DefaultExclude
 	Compression    int      `yaml:"compression"`     // zstd level of the root, 1 to 22; 6 if 0
+
+	file *settings.File // where each key stands
+}
+
+// Errorf makes an error that points at key of the profile: "without[0]".
+func (p Profile) Errorf(key, format string, args ...any) error {
+	if p.file == nil {
+		return &settings.Error{File: "profile " + p.Name, Key: key, Msg: fmt.Sprintf(format, args...)}
+	}
+	return p.file.Errorf(key, format, args...)
+}
+
+// Choice is the key by which the profile puts one of the packs named in the image or leaves it out: the first that it mentions.
+func (p Profile) Choice(names ...string) string {
+	for _, n := range names {
+		if i := slices.Index(p.Packs, n); i >= 0 {
+			return fmt.Sprintf("packs[%d]", i)
+		}
+		if i := slices.Index(p.With, n); i >= 0 {
+			return fmt.Sprintf("with[%d]", i)
+		}
+		if i := slices.Index(p.Without, n); i >= 0 {
+			return fmt.Sprintf("without[%d]", i)
+		}
+	}
+	return ""
 }
 
 // DefaultExclude is what a server does not need, below /lib/modules/*/kernel: sound, pictures, radio, laboratory instruments.
@@ -58,6 +84,7 @@ func Load(path string) (Profile, error) {
 	if err := p.check(f); err != nil {
 		return Profile{}, err
 	}
+	p.file = f
 	for i, d := range p.PackDirs {
 		if !filepath.IsAbs(d) {
 			p.PackDirs[i] = filepath.Join(filepath.Dir(path), d)
@@ -76,6 +103,7 @@ func Parse(name string, data []byte) (Profile, error) {
 	if err := p.check(f); err != nil {
 		return Profile{}, err
 	}
+	p.file = f
 	return p, nil
 }
 
@@ -130,13 +158,23 @@ func (p *Profile) check(f *settings.File) error {
 			return f.Errorf(fmt.Sprintf("packs[%d]", i), "%s is listed twice", v)
 		}
 	}
-	for key, list := range map[string][]string{"with": p.With, "without": p.Without} {
-		for i, v := range list {
+	for _, l := range []struct {
+		key   string
+		names []string
+	}{{"with", p.With}, {"without", p.Without}} {
+		for i, v := range l.names {
+			key := l.key
 			if !nameRE.MatchString(v) {
 				return f.Errorf(fmt.Sprintf("%s[%d]", key, i), "%q is not the name of a service pack", v)
 			}
 			if len(p.Packs) > 0 {
 				return f.Errorf(key, "stands beside packs, which lists them all; give one of them")
+			}
+			if slices.Index(l.names, v) != i {
+				return f.Errorf(fmt.Sprintf("%s[%d]", key, i), "%s is listed twice", v)
+			}
+			if key == "without" && slices.Contains(p.With, v) {
+				return f.Errorf(fmt.Sprintf("without[%d]", i), "%s stands under with too; decide", v)
 			}
 		}
 	}

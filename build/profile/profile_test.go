@@ -29,6 +29,11 @@ func TestBadProfiles(t *testing.T) {
 		"security-alone": "testdata/security-alone.yaml:4: security_mirror: is given without mirror",
 		"twice":          "testdata/twice.yaml:4: ",
 		"unknown-key":    "testdata/unknown-key.yaml:4: packges: is not a known key",
+		"with-packs":     "testdata/with-packs.yaml:5: with: stands beside packs",
+		"with-twice":     "testdata/with-twice.yaml:4: with[1]: sendmail is listed twice",
+		"with-without":   "testdata/with-without.yaml:5: without[0]: sendmail stands under with too",
+		"without-name":   "testdata/without-name.yaml:4: without[0]: \"Samba!\" is not the name",
+		"without-packs":  "testdata/without-packs.yaml:5: without: stands beside packs",
 		"version":        "testdata/version.yaml:2: version: \"one\"",
 	}
 	files, err := filepath.Glob("testdata/*.yaml")

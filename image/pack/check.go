@@ -140,7 +140,7 @@ func (l *loaded) checkAccounts() error {
 			return l.f.Errorf(key+".name", "%q is not an account name", a.Name)
 		case names[a.Name]:
 			return l.f.Errorf(key+".name", "%s stands here twice", a.Name)
-		case !(a.ID >= MinID && a.ID <= MaxID) && !(a.ID >= MinVendorID && a.ID <= MaxVendorID):
+		case (a.ID < MinID || a.ID > MaxID) && (a.ID < MinVendorID || a.ID > MaxVendorID):
 			return l.f.Errorf(key+".id", "is %d; must be between %d and %d for an own application (%d to %d are ATLAS's)", a.ID, MinVendorID, MaxVendorID, MinID, MaxID)
 		case ids[a.ID]:
 			return l.f.Errorf(key+".id", "%d stands here twice", a.ID)

@@ -55,7 +55,7 @@ func load(dir string) (loaded, error) {
 	if err != nil {
 		return loaded{}, err // names the file already
 	}
-	l.f = f
+	l.f, l.file = f, f
 	l.Dir = dir
 	if err := l.check(); err != nil {
 		return loaded{}, err

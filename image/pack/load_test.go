@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"sayasystems.com/atlas/image/settings"
 )
@@ -32,7 +33,7 @@ func TestLoad(t *testing.T) {
 		Probes: []Probe{{Name: "page", Title: "Page", Kind: "http", Params: map[string]string{"path": "/"}}},
 		Dir:    dir,
 	}
-	if d := cmp.Diff(want, got); d != "" {
+	if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Pack{})); d != "" {
 		t.Errorf("Load (-want +got):\n%s", d)
 	}
 }

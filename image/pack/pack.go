@@ -3,6 +3,13 @@
 // adds a service by adding a folder. This package checks packs and hands them out; it runs nothing.
 package pack
 
+import (
+	"fmt"
+	"path/filepath"
+
+	"sayasystems.com/atlas/image/settings"
+)
+
 // Pack is one service. Paths of data live on the disk set below /var, /srv or /home; configuration below /etc.
 type Pack struct {
 	Name        string            `yaml:"name" json:"name"`
@@ -25,6 +32,16 @@ type Pack struct {
 	TestData    []Step            `yaml:"test_data,omitempty" json:"test_data,omitempty"` // makes what the probes need; idempotent, run once the service is ready
 	Probes      []Probe           `yaml:"probes,omitempty" json:"probes,omitempty"`
 	Dir         string            `yaml:"-" json:"-"` // the pack's folder
+
+	file *settings.File // where each key stands
+}
+
+// Errorf makes an error that points at key of the pack's file: "probes[0].kind".
+func (p Pack) Errorf(key, format string, args ...any) error {
+	if p.file == nil {
+		return &settings.Error{File: filepath.Join(p.Dir, FileName), Key: key, Msg: fmt.Sprintf(format, args...)}
+	}
+	return p.file.Errorf(key, format, args...)
 }
 
 // ReleasePackages adds packages for one Debian release ("12", "13").

@@ -86,6 +86,8 @@ func TestHTTP(t *testing.T) {
 		{"text", srv.Listener.Addr().String(), map[string]string{"contains": "hello"}, Pass, "contains “hello”"},
 		{"host name of the site", srv.Listener.Addr().String(), map[string]string{"path": "/host", "contains": "office"}, Pass, ""},
 		{"password", srv.Listener.Addr().String(), map[string]string{"path": "/secret", "user": "atlas-verify"}, Pass, ""},
+		{"no password, wrong and right", srv.Listener.Addr().String(), map[string]string{"path": "/secret", "user": "atlas-verify", "unauthorized": "401"}, Pass, "refused without the password and with a wrong one"},
+		{"open to all", srv.Listener.Addr().String(), map[string]string{"user": "atlas-verify", "unauthorized": "401"}, Fail, "GET / without a password: 200; expected 401"},
 		{"encrypted", tls.Listener.Addr().String(), map[string]string{"scheme": "https"}, Pass, ""},
 		{"other text", srv.Listener.Addr().String(), map[string]string{"contains": "bye"}, Fail, "without “bye”. It says: hello world"},
 		{"status", srv.Listener.Addr().String(), map[string]string{"path": "/down"}, Fail, "503, 40 bytes; expected 200. It says: no row from the database"},

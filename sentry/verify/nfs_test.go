@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
+	"maps"
 	"net"
 	"strconv"
 	"strings"
@@ -203,9 +204,7 @@ func TestNFS(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			_, port, _ := net.SplitHostPort(c.server.serve(t))
 			params := map[string]string{"portmap": port}
-			for k, v := range c.params {
-				params[k] = v
-			}
+			maps.Copy(params, c.params)
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			got := NFS(ctx, Target{Address: "127.0.0.1", Server: "right", Observer: "left", Params: params})

@@ -12,16 +12,23 @@ write() {
 			LOG { Default_Log_Level = EVENT; COMPONENTS { DBUS = NULL; } }
 		END
 		cat /etc/exports /etc/exports.d/*.exports 2>/dev/null | awk '
+			# An export keeps its number when others come and go: a reload compares numbers, and file handles have it in them.
+			function number(path, n, i) {
+				for (i = 1; i <= length(path); i++) n = (n * 31 + index(" !#$%&()*+,-./0123456789:;=?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_abcdefghijklmnopqrstuvwxyz{|}~", substr(path, i, 1))) % 65521
+				return n + 1
+			}
 			{ sub(/#.*/, "") }
 			/\\$/ { sub(/\\$/, " "); held = held $0; next }
 			{
 				$0 = held $0; held = ""
 				if (NF < 2) next
-				printf "EXPORT {\n\tExport_Id = %d; Path = %s; Pseudo = %s; Access_Type = None; SecType = sys;\n\tFSAL { Name = VFS; }\n", ++id, $1, $1
+				printf "EXPORT {\n\tExport_Id = %d; Path = %s; Pseudo = %s; Access_Type = None; SecType = sys;\n\tFSAL { Name = VFS; }\n", number($1), $1, $1
 				for (i = 2; i <= NF; i++) {
 					client = $i; options = ""
 					if (match($i, /\(.*\)$/)) { client = substr($i, 1, RSTART - 1); options = "," substr($i, RSTART + 1, RLENGTH - 2) "," }
 					if (client == "") client = "*"
+					if (client ~ /:/) continue # an IPv6 address would make ganesha refuse the whole export
+					if (client ~ /:/) continue # ganesha would refuse the whole export for an IPv6 address
 					squash = "root_squash"
 					if (options ~ /,no_root_squash,/) squash = "no_root_squash"
 					if (options ~ /,all_squash,/) squash = "all_squash"
