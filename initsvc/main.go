@@ -4,6 +4,7 @@
 //	init                     as process 1: boots, serves, ends (package pid1)
 //	init install …           the installer, on the consoles
 //	init inventory           prints the hardware and how it differs from the baseline, as JSON
+//	init launch SPEC         becomes a service's program, with directories and limits of its own (package launch)
 //	init modprobe [ALIAS…]   loads drivers: of all devices, or those of the given modaliases
 package main
 
@@ -22,6 +23,7 @@ import (
 
 	"sayasystems.com/atlas/initsvc/devices"
 	"sayasystems.com/atlas/initsvc/installer"
+	"sayasystems.com/atlas/initsvc/launch"
 	"sayasystems.com/atlas/initsvc/reap"
 )
 
@@ -68,6 +70,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 		return inventory(ctx, args[2:], stdout)
 	case "modprobe":
 		return devices.Cold(ctx, args[2:], stdout, slog.Default())
+	case launch.Verb:
+		if len(args) != 3 {
+			return errors.New("launch: takes one specification; only process 1 calls this")
+		}
+		return launch.Main(args[2])
 	}
 	return fmt.Errorf("unknown command %q; known are install, inventory and modprobe", args[1])
 }

@@ -45,6 +45,7 @@ func process1() int {
 	_ = os.WriteFile("/sys/kernel/mm/transparent_hugepage/enabled", []byte("madvise"), 0o644)
 	sigs := catch()
 	unix.Umask(0o022)
+	_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1024, Max: 512 << 10}) // for all that is started; as Debian's programs know it
 	started := time.Now()
 	_ = mounts.All(mounts.Early()) // again, with its errors told, in the phase mounts
 
@@ -101,6 +102,17 @@ func life(ctx context.Context, h handover.Handover, started time.Time, log *slog
 			}
 		}
 	})
+	if !namespace { // a namespace has no kernel of its own
+		kernel := devlog.Kernel{Path: "/dev/kmsg", Wait: s.LogsOnSet}
+		g.Keep(ctx, "kernel log", func(ctx context.Context) {
+			for ctx.Err() == nil {
+				if err := kernel.Follow(ctx, s.Syslog); err != nil {
+					log.Warn("kernel log", "err", err)
+					time.Sleep(5 * time.Second)
+				}
+			}
+		})
+	}
 	wdCtx, stopWatchdog := context.WithCancel(ctx)
 	defer stopWatchdog()
 	if !namespace {

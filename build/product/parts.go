@@ -15,6 +15,7 @@ import (
 	"sayasystems.com/atlas/build/sbom"
 	"sayasystems.com/atlas/image/layout"
 	"sayasystems.com/atlas/image/manifest"
+	"sayasystems.com/atlas/sentry/atlas/habits"
 )
 
 func (m *maker) debian(ctx context.Context) error {
@@ -94,6 +95,14 @@ func (m *maker) root(ctx context.Context, bins map[string]string) (string, error
 		rootfs.Entry{Path: layout.ImageInfo, Data: info, Mode: 0o644},
 		rootfs.Entry{Path: filepath.Join(layout.LibDir, "vendor.pub"), Data: pub, Mode: 0o644},
 	)
+	for _, l := range habits.Links() {
+		to, err := filepath.Rel(filepath.Dir(l), filepath.Join(layout.LibDir, "atlas"))
+		if err != nil {
+			return "", fmt.Errorf("link %s: %w", l, err)
+		}
+		m.layer = append(m.layer, rootfs.Entry{Path: l, Link: to})
+	}
+	m.layer = append(m.layer, rootfs.Entry{Path: "/usr/lib/lsb/init-functions.d/40-atlas", Data: []byte(habits.LSBHook), Mode: 0o644})
 	if m.layer, err = m.layer.Packs(m.packs); err != nil {
 		return "", err
 	}

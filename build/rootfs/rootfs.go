@@ -53,7 +53,7 @@ func Base() []string {
 	return []string{
 		"acl", "adduser", "arping", "attr", "ca-certificates", "curl", "dhcpcd-base", "dosfstools", "e2fsprogs", "efibootmgr", "ethtool", "file",
 		"gdisk", "iproute2", "iputils-ping", "kmod", "less", "login", "lsof", "mdadm", "mount", "nano", "netbase", "nftables", "openssh-client", "openssl",
-		"passwd", "pci.ids", "procps", "psmisc", "smartmontools", "strace", "systemd-standalone-sysusers", "systemd-standalone-tmpfiles", "tcpdump",
+		"passwd", "pci.ids", "procps", "psmisc", "smartmontools", "strace", "sudo", "systemd-standalone-sysusers", "systemd-standalone-tmpfiles", "tcpdump",
 		"tzdata", "udev", "util-linux", "zstd",
 	}
 }
@@ -68,6 +68,7 @@ type Tree struct {
 
 // Key identifies the tree that a Spec makes.
 func (s Spec) Key() string {
+	s.Packages = slices.Compact(slices.Sorted(slices.Values(s.Packages))) // their order makes no difference
 	b, err := json.Marshal(s)
 	if err != nil {
 		return cache.Key(fmt.Sprint(s))

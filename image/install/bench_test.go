@@ -147,7 +147,7 @@ func (b *bench) join(_ context.Context, address, code string, me JoinRequest) (J
 	return JoinReply{
 		Site: id, SiteName: "Miller",
 		SiteYAML: "site: " + id + "\nname: Miller\nhostname: office\nservice: {address: 10.7.0.10/24, mac: \"02:a7:1a:01:02:03\"}\n",
-		Admin:    "bcrypt", RootHash: "$6$root", AdminHash: "$6$admin", NTHash: "AB\n", Verify: "secret",
+		Admin:    "bcrypt", RootHash: "$6$root", AdminHash: "$6$admin", NTHash: "AB\n", Verify: "secret", Secret: "sitesecret",
 		Peers: []siteconf.Peer{{ID: id, Name: "left", Address: "10.7.0.11", Cert: "PEM"}},
 	}, nil
 }

@@ -23,6 +23,7 @@ const (
 // Secrets of the site below /etc.
 const (
 	VerifySecret = "atlas/verify.secret" // password of the verification account, one line
+	SiteSecret   = "atlas/site.secret"   // from which packs derive keys and passwords that are the same on every set, one line; root's alone
 	AdminNT      = "atlas/admin.nt"      // NT hash of the administrator's password, one line
 )
 
@@ -78,6 +79,11 @@ func (r *run) configureSet(setDir string) error {
 	}
 	if err := siteconf.WriteFile(filepath.Join(etc, VerifySecret), []byte(strings.TrimSpace(r.site.Verify)+"\n"), 0o600); err != nil {
 		return err
+	}
+	if r.site.Secret != "" {
+		if err := siteconf.WriteFile(filepath.Join(etc, SiteSecret), []byte(strings.TrimSpace(r.site.Secret)+"\n"), 0o600); err != nil {
+			return err
+		}
 	}
 	if r.site.NTHash != "" {
 		if err := siteconf.WriteFile(filepath.Join(etc, AdminNT), []byte(r.site.NTHash), 0o600); err != nil {

@@ -81,6 +81,7 @@ type JoinReply struct {
 	AdminHash string // crypt(5)
 	NTHash    string // text of admin.nt; "" if the site has none
 	Verify    string // password of the verification account
+	Secret    string // from which packs derive what is the same on every set; "" if the site has none
 }
 
 // Progress is one line for the person who waits. Done and Total are bytes where a step takes long, else zero.

@@ -133,6 +133,9 @@ func TestRunJoins(t *testing.T) {
 	if got, want := b.get("set/etc/1.2/"+VerifySecret), "secret\n"; got != want {
 		t.Errorf("verify.secret = %q; want %q", got, want)
 	}
+	if got, want := b.get("set/etc/1.2/"+SiteSecret), "sitesecret\n"; got != want {
+		t.Errorf("site.secret = %q; want %q", got, want)
+	}
 	if got := b.get("set/etc/1.2/shadow"); !strings.Contains(got, "root:$6$root:") || !strings.Contains(got, "admin:$6$admin:") {
 		t.Errorf("shadow = %q", got)
 	}

@@ -88,7 +88,7 @@ func (r *run) found() error {
 	r.site = site{
 		JoinReply: JoinReply{
 			Site: s.Site, SiteName: s.Name, Admin: admin,
-			RootHash: hash, AdminHash: hash, NTHash: accounts.NTHash(r.a.Password) + "\n", Verify: rand.Text(),
+			RootHash: hash, AdminHash: hash, NTHash: accounts.NTHash(r.a.Password) + "\n", Verify: rand.Text(), Secret: rand.Text() + rand.Text(),
 		},
 		conf: &s,
 	}

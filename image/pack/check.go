@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"sayasystems.com/atlas/image/layout"
 	"sayasystems.com/atlas/image/settings"
@@ -51,10 +52,10 @@ func (l *loaded) check() error {
 			return err
 		}
 	}
-	if err := checkSteps(l.f, "init", l.Init); err != nil {
+	if err := l.checkSteps("init", l.Init); err != nil {
 		return err
 	}
-	return checkSteps(l.f, "test_data", l.TestData)
+	return l.checkSteps("test_data", l.TestData)
 }
 
 func (l *loaded) checkHead() error {
@@ -188,6 +189,9 @@ func (l *loaded) checkFiles() error {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return l.f.Errorf(key+".from", "cannot be read: %v", err)
+		}
+		if !utf8.Valid(data) {
+			return l.f.Errorf(key+".from", "%s is not UTF-8 text, as a template must be", file.From)
 		}
 		if _, err := Expand(string(data), Vars{}); err != nil {
 			return l.f.Errorf(key+".from", "%s: %v", file.From, err)

@@ -126,6 +126,7 @@ type Vars struct {
 	Service6   string // IPv6 service address without prefix length; "" = none
 	Address    string // address that the pack listens on: its own if it has one, else Service
 	Prefix     string // service address with prefix length
+	DNS        string // name servers of the service address's network, separated by spaces; "" = none
 	Management string // management address without prefix length
 	Hostname   string // the site's host name, without domain
 	Domain     string // the site's DNS domain

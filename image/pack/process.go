@@ -2,11 +2,13 @@ package pack
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
-	"sayasystems.com/atlas/image/settings"
+	"sayasystems.com/atlas/image/layout"
 )
 
 // UnitNames are the names by which systemctl and service know the process.
@@ -68,7 +70,7 @@ func (l *loaded) reaches(names map[string]int, from, to string, seen map[string]
 }
 
 func (l *loaded) checkProcess(key string, p Process) error {
-	if err := checkCommand(l.f, key+".command", p.Command); err != nil {
+	if err := l.checkCommand(key+".command", p.Command); err != nil {
 		return err
 	}
 	if p.User != "" && !userPattern.MatchString(p.User) {
@@ -115,7 +117,7 @@ func (l *loaded) checkProcess(key string, p Process) error {
 		}
 		return checkDuration(l.f, key+".ready.timeout", p.Ready.Timeout)
 	}
-	return checkReady(l.f, key+".ready", p.Ready)
+	return l.checkReady(key+".ready", p.Ready)
 }
 
 var (
@@ -139,7 +141,7 @@ func (l *loaded) checkOptions(key string, p Process) error {
 		if len(c.command) == 0 {
 			continue
 		}
-		if err := checkCommand(l.f, key+c.key, c.command); err != nil {
+		if err := l.checkCommand(key+c.key, c.command); err != nil {
 			return err
 		}
 	}
@@ -161,7 +163,8 @@ func (l *loaded) checkOptions(key string, p Process) error {
 	return nil
 }
 
-func checkReady(f *settings.File, key string, r Ready) error {
+func (l *loaded) checkReady(key string, r Ready) error {
+	f := l.f
 	var ways []string
 	if r.Notify {
 		ways = append(ways, "notify")
@@ -180,7 +183,7 @@ func checkReady(f *settings.File, key string, r Ready) error {
 	}
 	if len(r.Command) > 0 {
 		ways = append(ways, "command")
-		if err := checkCommand(f, key+".command", r.Command); err != nil {
+		if err := l.checkCommand(key+".command", r.Command); err != nil {
 			return err
 		}
 	}
@@ -193,7 +196,8 @@ func checkReady(f *settings.File, key string, r Ready) error {
 	return checkDuration(f, key+".timeout", r.Timeout)
 }
 
-func checkSteps(f *settings.File, key string, steps []Step) error {
+func (l *loaded) checkSteps(key string, steps []Step) error {
+	f := l.f
 	names := map[string]bool{}
 	for i, s := range steps {
 		k := fmt.Sprintf("%s[%d]", key, i)
@@ -211,7 +215,7 @@ func checkSteps(f *settings.File, key string, steps []Step) error {
 		if err := checkTemplate(f, k+".unless", s.Unless); err != nil {
 			return err
 		}
-		if err := checkCommand(f, k+".command", s.Command); err != nil {
+		if err := l.checkCommand(k+".command", s.Command); err != nil {
 			return err
 		}
 		if err := checkDuration(f, k+".timeout", s.Timeout); err != nil {
@@ -221,17 +225,40 @@ func checkSteps(f *settings.File, key string, steps []Step) error {
 	return nil
 }
 
-func checkCommand(f *settings.File, key string, command []string) error {
+func (l *loaded) checkCommand(key string, command []string) error {
 	if len(command) == 0 {
-		return f.Errorf(key, "is missing")
+		return l.f.Errorf(key, "is missing")
 	}
 	if !absolute(command[0]) {
-		return f.Errorf(key+"[0]", "%q must be an absolute path", command[0])
+		return l.f.Errorf(key+"[0]", "%q must be an absolute path", command[0])
 	}
 	for i, a := range command {
-		if err := checkTemplate(f, fmt.Sprintf("%s[%d]", key, i), a); err != nil {
+		k := fmt.Sprintf("%s[%d]", key, i)
+		if err := checkTemplate(l.f, k, a); err != nil {
 			return err
 		}
+		if err := l.checkScript(k, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkScript finds a file of a pack's folder that is not there: on a server it would be missed at the first start only.
+func (l *loaded) checkScript(key, arg string) error {
+	rest, ok := strings.CutPrefix(arg, layout.PacksDir+"/")
+	if !ok {
+		return nil
+	}
+	name, file, _ := strings.Cut(rest, "/")
+	if name != l.Name {
+		if !slices.Contains(l.Needs, name) {
+			return l.f.Errorf(key, "%s belongs to pack %s, which this pack does not need; put it under needs, or the file into this pack's folder", arg, name)
+		}
+		return nil
+	}
+	if st, err := os.Stat(filepath.Join(l.Dir, file)); err != nil || !st.Mode().IsRegular() {
+		return l.f.Errorf(key, "there is no file %s in the pack's folder", file)
 	}
 	return nil
 }

@@ -16,23 +16,9 @@ func (v Vars) WithSite(s siteconf.Site, p Pack) Vars {
 	v.Prefix = s.Service.Address
 	v.Service, _, _ = strings.Cut(s.Service.Address, "/")
 	v.Service6, _, _ = strings.Cut(s.Service.Address6, "/")
+	v.DNS = strings.Join(s.Service.DNS, " ")
 	v.Address = s.AddressOf(p.Name, p.Address == AddressOwn)
 	return v
-}
-
-// Selected returns those of packs, of any scope but server, that a site with these services runs: the ones that it names, or
-// those that are on by default; "all" names all.
-func Selected(packs []Pack, services []string) []Pack {
-	var out []Pack
-	for _, p := range packs {
-		if p.Scope == ScopeServer {
-			continue
-		}
-		if len(services) == 0 && p.Default != Off || slices.Contains(services, p.Name) || slices.Contains(services, "all") {
-			out = append(out, p)
-		}
-	}
-	return out
 }
 
 // On returns p as it runs on a server of this kind ("hardware" or "namespace"): without the processes that are only for others.

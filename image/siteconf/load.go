@@ -80,24 +80,34 @@ func LoadPeers(dir string) (Peers, error) {
 
 // LoadSite reads site.yaml below etc, the directory that is or becomes /etc.
 func LoadSite(etc string) (Site, error) {
+	s, _, err := ReadSite(etc)
+	return s, err
+}
+
+// ReadSite is LoadSite that also returns the file, which knows where each key stands.
+func ReadSite(etc string) (Site, *settings.File, error) {
 	var s Site
 	f, err := settings.Load(filepath.Join(etc, SiteFile), &s)
 	if err != nil {
-		return s, err
+		return s, f, err
 	}
+	return s, f, s.check(f)
+}
+
+func (s Site) check(f *settings.File) error {
 	switch {
 	case !uuidPattern.MatchString(s.Site):
-		return s, f.Errorf("site", "must be a UUID")
+		return f.Errorf("site", "must be a UUID")
 	case !ValidName(s.Hostname):
-		return s, f.Errorf("hostname", "must be lower-case letters, digits and hyphens, at most 32")
+		return f.Errorf("hostname", "must be lower-case letters, digits and hyphens, at most 32")
 	}
 	if s.Domain != "" && !ValidDomain(s.Domain) {
-		return s, f.Errorf("domain", "must be a DNS domain in lower case such as office.example")
+		return f.Errorf("domain", "must be a DNS domain in lower case such as office.example")
 	}
 	if err := s.Service.Check(f, "service"); err != nil {
-		return s, err
+		return err
 	}
-	return s, CheckAddresses(f, "addresses", s.Addresses, s.Service.Address)
+	return CheckAddresses(f, "addresses", s.Addresses, s.Service.Address)
 }
 
 // ValidDomain tells whether s can be a site's DNS domain.

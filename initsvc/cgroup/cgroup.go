@@ -84,16 +84,81 @@ func ownGroup() (string, error) {
 	return "", errors.New("no cgroup2 entry in /proc/self/cgroup")
 }
 
-// Group makes and returns the group with the given path, "services/apache".
+// Group makes and returns the group with the given path, "services/apache". Those on the way pass memory and process limits on.
 func (t *Tree) Group(path string) (*Group, error) {
 	if t == nil {
 		return nil, nil
 	}
 	dir := filepath.Join(t.dir, path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make cgroup %s: %w", path, err)
+	if _, err := os.Stat(dir); err == nil {
+		return &Group{dir: dir}, nil
+	}
+	at := t.dir
+	for part := range strings.SplitSeq(path, "/") {
+		if at != t.dir { // Open has done it for the tree itself
+			_ = os.WriteFile(filepath.Join(at, "cgroup.subtree_control"), []byte("+memory"), 0o644)
+			_ = os.WriteFile(filepath.Join(at, "cgroup.subtree_control"), []byte("+pids"), 0o644)
+		}
+		at = filepath.Join(at, part)
+		if err := os.MkdirAll(at, 0o755); err != nil {
+			return nil, fmt.Errorf("make cgroup %s: %w", path, err)
+		}
 	}
 	return &Group{dir: dir}, nil
+}
+
+// Memory is how much memory the group with the given path and those below it use, in bytes; 0 where that is not known.
+func (t *Tree) Memory(path string) int64 {
+	if t == nil {
+		return 0
+	}
+	data, err := os.ReadFile(filepath.Join(t.dir, path, "memory.current"))
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
+	return n
+}
+
+// Of returns the path of the group that process pid is or was in, as Group takes it; "" if it is none of the services' or the
+// process is gone altogether.
+func Of(pid int) string {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(data)) {
+		if p, ok := strings.CutPrefix(line, "0::"); ok {
+			if _, rest, ok := strings.Cut(strings.TrimSuffix(strings.TrimSpace(p), " (deleted)"), "/services/"); ok {
+				return "services/" + rest
+			}
+		}
+	}
+	return ""
+}
+
+// Limit bounds the group: memory as "512M" or "2G", processes by number; "" and 0 bound nothing. Where the machine has no
+// controller for it, there is no bound.
+func (g *Group) Limit(memory string, processes int) error {
+	if g == nil || memory == "" && processes == 0 {
+		return nil
+	}
+	var errs []error
+	set := func(file, value string) {
+		if _, err := os.Stat(filepath.Join(g.dir, file)); err != nil {
+			return // no such controller here
+		}
+		if err := os.WriteFile(filepath.Join(g.dir, file), []byte(value), 0o644); err != nil {
+			errs = append(errs, fmt.Errorf("limit %s of cgroup %s: %w", file, filepath.Base(g.dir), err))
+		}
+	}
+	if memory != "" {
+		set("memory.max", memory)
+	}
+	if processes > 0 {
+		set("pids.max", strconv.Itoa(processes))
+	}
+	return errors.Join(errs...)
 }
 
 // Open opens the group's directory for SysProcAttr.CgroupFD.

@@ -1,8 +1,10 @@
-// Package devlog serves /dev/log, to which daemons send what they have to say by syslog(3): each message becomes a line. It
-// interprets no more than priority, tag and text (RFC 3164), bounds lengths and rates, and keeps nothing itself.
+// Package devlog serves /dev/log, to which daemons send what they have to say by syslog(3), and reads the kernel's messages: each
+// becomes a line of the files below /var/log in which a Debian administrator looks for it. It interprets no more than priority, tag
+// and text (RFC 3164), bounds lengths and rates, and keeps nothing itself.
 package devlog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +13,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"sayasystems.com/atlas/initsvc/logfile"
 )
@@ -20,14 +25,42 @@ import (
 type Message struct {
 	Facility int
 	Severity int // 0 emergency … 7 debug
-	Text     string
+	At       time.Time
+	PID      int    // of the sender; 0 if not known
+	Text     string // "tag[pid]: text"
 }
 
-// severities are the names of the levels.
-var severities = [...]string{"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"}
+// Facilities that have files of their own (syslog(3)).
+const (
+	facKernel   = 0
+	facUser     = 1
+	facMail     = 2
+	facAuth     = 4
+	facCron     = 9
+	facAuthPriv = 10
+)
 
-// Level is the severity's name.
-func (m Message) Level() string { return severities[m.Severity&7] }
+// Files are the files below /var/log that the message goes to, as in Debian's rsyslog.conf.
+func (m Message) Files() []string {
+	switch m.Facility {
+	case facAuth, facAuthPriv: // not in syslog, which more people may read
+		return []string{"auth.log"}
+	case facKernel:
+		return []string{"syslog", "kern.log"}
+	case facUser:
+		return []string{"syslog", "user.log"}
+	case facMail:
+		return []string{"syslog", "mail.log"}
+	case facCron:
+		return []string{"syslog", "cron.log"}
+	}
+	return []string{"syslog"}
+}
+
+// Line is the message as rsyslog writes it since Debian 12: time, host, tag, text.
+func (m Message) Line(host string) []byte {
+	return []byte(m.At.Local().Format("2006-01-02T15:04:05.000000-07:00") + " " + cmp.Or(host, "localhost") + " " + m.Text + "\n")
+}
 
 // Parse reads a datagram: "<PRI>Mmm dd hh:mm:ss tag[pid]: text" with or without the time. It accepts everything: what has no
 // priority counts as a notice of a user process.
@@ -57,15 +90,21 @@ func Parse(b []byte) Message {
 // perSecond is how many messages are taken in a second; more are counted and told in one line.
 const perSecond = 500
 
-// Serve listens at path ("/dev/log") and hands each line to write until ctx ends.
-func Serve(ctx context.Context, path string, write func(line []byte)) error {
+// Serve listens at path ("/dev/log") and hands each message to write until ctx ends, with the sender's process ID as the kernel
+// vouches for it (0 if it does not).
+func Serve(ctx context.Context, path string, write func(Message)) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("syslog socket: %w", err)
 	}
 	_ = os.Remove(path)
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	lc := net.ListenConfig{Control: passCredentials}
+	listening, err := lc.ListenPacket(ctx, "unixgram", path)
 	if err != nil {
 		return fmt.Errorf("syslog socket: %w", err)
+	}
+	conn, ok := listening.(*net.UnixConn)
+	if !ok {
+		return fmt.Errorf("syslog socket: is a %T", listening)
 	}
 	defer func() { _ = conn.Close() }()
 	if err := os.Chmod(path, 0o666); err != nil {
@@ -73,11 +112,11 @@ func Serve(ctx context.Context, path string, write func(line []byte)) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	buf := make([]byte, 16<<10)
+	buf, oob := make([]byte, 16<<10), make([]byte, unix.CmsgSpace(unix.SizeofUcred))
 	var window time.Time
 	taken, dropped := 0, 0
 	for {
-		n, _, err := conn.ReadFromUnix(buf)
+		n, k, _, _, err := conn.ReadMsgUnix(buf, oob)
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return nil
@@ -87,7 +126,7 @@ func Serve(ctx context.Context, path string, write func(line []byte)) error {
 		now := time.Now()
 		if now.Sub(window) >= time.Second {
 			if dropped > 0 {
-				write(logfile.Stamp(now, "warning", fmt.Sprintf("%d messages dropped: too many in a second", dropped)))
+				write(Message{Facility: 5, Severity: 4, At: now, Text: fmt.Sprintf("init: %d messages dropped: too many in a second", dropped)})
 			}
 			window, taken, dropped = now, 0, 0
 		}
@@ -96,7 +135,31 @@ func Serve(ctx context.Context, path string, write func(line []byte)) error {
 			continue
 		}
 		if m := Parse(buf[:n]); m.Text != "" {
-			write(logfile.Stamp(now, m.Level(), m.Text))
+			m.At, m.PID = now, sender(oob[:k])
+			write(m)
 		}
 	}
+}
+
+// passCredentials lets the kernel tell with each message who sent it. It is called before anybody can send one.
+func passCredentials(_, _ string, raw syscall.RawConn) error {
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1) }); err != nil {
+		return err
+	}
+	return failed
+}
+
+// sender is the process that sent a message with this control data.
+func sender(oob []byte) int {
+	list, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return 0
+	}
+	for i := range list {
+		if c, err := unix.ParseUnixCredentials(&list[i]); err == nil {
+			return int(c.Pid)
+		}
+	}
+	return 0
 }

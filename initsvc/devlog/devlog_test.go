@@ -3,6 +3,7 @@ package devlog
 import (
 	"context"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -31,9 +32,9 @@ func TestParse(t *testing.T) {
 func TestServe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	ctx, cancel := context.WithCancel(context.Background())
-	lines := make(chan string, 2*perSecond)
+	lines := make(chan Message, 2*perSecond)
 	ended := make(chan error, 1)
-	go func() { ended <- Serve(ctx, path, func(b []byte) { lines <- string(b) }) }()
+	go func() { ended <- Serve(ctx, path, func(m Message) { lines <- m }) }()
 	var c net.Conn
 	var err error
 	for range 100 {
@@ -48,13 +49,55 @@ func TestServe(t *testing.T) {
 	if _, err := c.Write([]byte("<30>tag: one")); err != nil {
 		t.Fatal(err)
 	}
-	if got := <-lines; !strings.HasSuffix(got, " info: tag: one\n") {
-		t.Errorf("line %q", got)
+	got := <-lines
+	if line := string(got.Line("office")); got.Severity != 6 || got.PID != os.Getpid() || !strings.HasSuffix(line, " office tag: one\n") || got.At.IsZero() {
+		t.Errorf("line %q of %d", line, got.PID)
 	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("Serve = %v", err)
 	}
+}
+
+func TestFiles(t *testing.T) {
+	for in, want := range map[string][]string{
+		"<4>kernel: x":     {"syslog", "kern.log"},
+		"<22>postfix: x":   {"syslog", "mail.log"},
+		"<38>sshd: x":      {"auth.log"},
+		"<86>su: x":        {"auth.log"},
+		"<78>CRON[1]: x":   {"syslog", "cron.log"},
+		"<30>slapd: x":     {"syslog"},
+		"<133>local0: x":   {"syslog"},
+		"without a number": {"syslog", "user.log"},
+	} {
+		if d := cmp.Diff(want, Parse([]byte(in)).Files()); d != "" {
+			t.Errorf("Files of %q: %s", in, d)
+		}
+	}
+}
+
+func TestParseKernel(t *testing.T) {
+	booted := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	for in, want := range map[string]record{
+		"6,339,5140900,-;NET: Registered PF_INET\n DEVICE=+x\n": {339, Message{Severity: 6, At: booted.Add(5140900 * time.Microsecond), Text: "kernel: NET: Registered PF_INET"}},
+		"30,340,0,-,caller=T1;init[1]: up":                      {340, Message{Facility: 3, Severity: 6, At: booted, Text: "init[1]: up"}},
+		"no record":                                             {},
+		"x,1,2;y":                                               {},
+	} {
+		got, ok := parseKernel([]byte(in), booted)
+		if d := cmp.Diff(want, got, cmp.AllowUnexported(record{})); d != "" || ok != (want.msg.Text != "") {
+			t.Errorf("parseKernel(%q), %v: %s", in, ok, d)
+		}
+	}
+}
+
+func FuzzParseKernel(f *testing.F) {
+	f.Add([]byte("6,339,5140900,-;NET"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if r, ok := parseKernel(b, time.Now()); ok && strings.ContainsAny(r.msg.Text, "\n\x1b") {
+			t.Errorf("parseKernel(%q) = %+v", b, r)
+		}
+	})
 }
 
 func FuzzParse(f *testing.F) {

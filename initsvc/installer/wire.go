@@ -122,7 +122,7 @@ func join(ctx context.Context, address, code string, me install.JoinRequest) (in
 	}
 	out := install.JoinReply{
 		Site: r.Site, SiteName: r.SiteName, SiteYAML: r.SiteYAML, Admin: r.Admin, SSHKeys: r.SSHKeys, Peers: r.Peers,
-		NTHash: r.NTHash, Verify: r.Verify,
+		NTHash: r.NTHash, Verify: r.Verify, Secret: r.Secret,
 	}
 	for _, s := range r.Shadow {
 		switch s.User {

@@ -8,18 +8,22 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 )
 
 // File is an append-only file that is renamed to path.1 … path.keep when it grows over its limit. The zero value is not usable.
 type File struct {
-	path string
-	max  int64
-	keep int
+	path   string
+	max    int64
+	keep   int
+	shared bool // others rename and remove it too
+	gid    int  // group of new files
 
 	mu      sync.Mutex
 	f       *os.File
 	size    int64
 	dropped int
+	looked  time.Time // when a shared file's name was last looked at
 }
 
 // Defaults of New.
@@ -39,6 +43,9 @@ func New(path string, limit int64, keep int) *File {
 	return &File{path: path, max: limit, keep: keep}
 }
 
+// Path is where the lines go.
+func (l *File) Path() string { return l.path }
+
 // Write appends p, which should be whole lines. It reports success even if the bytes had to be dropped: see Dropped.
 func (l *File) Write(p []byte) (int, error) {
 	l.mu.Lock()
@@ -51,6 +58,7 @@ func (l *File) Write(p []byte) (int, error) {
 }
 
 func (l *File) write(p []byte) error {
+	l.look()
 	if l.f == nil {
 		if err := os.MkdirAll(filepath.Dir(l.path), 0o755); err != nil {
 			return err
@@ -65,6 +73,9 @@ func (l *File) write(p []byte) error {
 			return err
 		}
 		l.f, l.size = f, st.Size()
+		if l.gid != 0 && l.size == 0 {
+			_ = f.Chown(0, l.gid) // readable for fewer people where it fails
+		}
 	}
 	if l.size > 0 && l.size+int64(len(p)) > l.max {
 		if err := l.rotate(); err != nil {

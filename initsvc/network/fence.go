@@ -90,11 +90,14 @@ func Ruleset(p Plan) string {
 		line("\t\toifname lo accept")
 		line("\t\tct state established,related ct direction reply accept")
 		for _, h := range holders {
+			line("\t\tip saddr %s meta l4proto tcp reject with tcp reset", h.addr)
 			line("\t\tip saddr %s drop", h.addr)
 		}
 		if peers {
 			line("\t\tip daddr @peers accept")
 		}
+		// A service that tries is told at once; it would wait for minutes else. The reset goes to itself, over lo.
+		line("\t\tmeta l4proto tcp reject with tcp reset")
 		line("\t}")
 	}
 	line("}")

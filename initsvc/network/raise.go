@@ -250,7 +250,7 @@ func Lower(ctx context.Context) error {
 // loadModules asks for what the kernel may not load by itself when we need it. In the namespace lab there is nothing to load;
 // what is really missing shows in the step that needs it.
 func loadModules(ctx context.Context, log *slog.Logger) {
-	if err := run(ctx, "", "modprobe", "-q", "-a", "bridge", "macvlan", "8021q", "nf_tables", "nft_ct", "nft_chain_nat", "nft_nat", "nf_conntrack"); err != nil {
+	if err := run(ctx, "", "modprobe", "-q", "-a", "bridge", "macvlan", "8021q", "nf_tables", "nft_ct", "nft_chain_nat", "nft_nat", "nft_reject_inet", "nf_conntrack"); err != nil {
 		log.Debug("load network modules", "err", err)
 	}
 }

@@ -107,7 +107,8 @@ func (h *host) ask(at, from string) (string, error) {
 type frame struct {
 	src, dst string
 	kind     uint16
-	ip       string // source → destination, for IPv4 and ARP
+	ip       string // source → destination, for IP and ARP
+	port     int    // of the sender, for TCP and UDP over IPv4
 }
 
 // tap records what comes from a host into the switch, until the returned function is called.
@@ -162,7 +163,7 @@ func (w *wire) tap(t *testing.T, name string) func() []frame {
 }
 
 func describe(b []byte) frame {
-	if b = append([]byte(nil), b...); binary.BigEndian.Uint16(b[12:]) == unix.ETH_P_IPV6 && len(b) >= 54 {
+	if binary.BigEndian.Uint16(b[12:]) == unix.ETH_P_IPV6 && len(b) >= 54 {
 		return frame{dst: net.HardwareAddr(b[0:6]).String(), src: net.HardwareAddr(b[6:12]).String(), kind: unix.ETH_P_IPV6, ip: net.IP(b[22:38]).String() + " → " + net.IP(b[38:54]).String()}
 	}
 	f := frame{dst: net.HardwareAddr(b[0:6]).String(), src: net.HardwareAddr(b[6:12]).String(), kind: binary.BigEndian.Uint16(b[12:])}
@@ -170,6 +171,9 @@ func describe(b []byte) frame {
 		f.ip = p.SenderIP.String() + " → " + p.TargetIP.String()
 	} else if f.kind == unix.ETH_P_IP && len(b) >= 34 {
 		f.ip = net.IP(b[26:30]).String() + " → " + net.IP(b[30:34]).String()
+		if len(b) >= 36 && (b[23] == unix.IPPROTO_TCP || b[23] == unix.IPPROTO_UDP) {
+			f.port = int(binary.BigEndian.Uint16(b[34:])) // nobody sends IP options here
+		}
 	}
 	return f
 }

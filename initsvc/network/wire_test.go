@@ -45,22 +45,27 @@ func newWire(t *testing.T, names ...string) *wire {
 	for i, name := range names {
 		h := newHost(t, name)
 		w.hosts[name] = h
-		w.hub.do(t, func() error {
-			br, err := netlink.LinkByName("br0")
-			if err != nil {
-				return err
-			}
-			v := &netlink.Veth{
-				LinkAttrs: netlink.LinkAttrs{Name: name, MasterIndex: br.Attrs().Index}, PeerName: "eth0", PeerNamespace: netlink.NsFd(h.fd),
-				PeerHardwareAddr: net.HardwareAddr{0x52, 0x54, 0, 0, 0, byte(i + 1)},
-			}
-			if err := netlink.LinkAdd(v); err != nil {
-				return fmt.Errorf("make cable of %s: %w", name, err)
-			}
-			return netlink.LinkSetUp(v)
-		})
+		w.plug(t, h, name, "eth0", net.HardwareAddr{0x52, 0x54, 0, 0, 0, byte(i + 1)})
 	}
 	return w
+}
+
+// plug makes a cable from the switch's port to the host's NIC.
+func (w *wire) plug(t *testing.T, h *host, port, nic string, mac net.HardwareAddr) {
+	t.Helper()
+	w.hub.do(t, func() error {
+		br, err := netlink.LinkByName("br0")
+		if err != nil {
+			return err
+		}
+		v := &netlink.Veth{
+			LinkAttrs: netlink.LinkAttrs{Name: port, MasterIndex: br.Attrs().Index}, PeerName: nic, PeerNamespace: netlink.NsFd(h.fd), PeerHardwareAddr: mac,
+		}
+		if err := netlink.LinkAdd(v); err != nil {
+			return fmt.Errorf("make cable %s: %w", port, err)
+		}
+		return netlink.LinkSetUp(v)
+	})
 }
 
 // cable plugs a host's cable in or out at the switch.

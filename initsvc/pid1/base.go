@@ -14,6 +14,7 @@ import (
 	"sayasystems.com/atlas/image/siteconf"
 	"sayasystems.com/atlas/initsvc/boot"
 	"sayasystems.com/atlas/initsvc/handover"
+	"sayasystems.com/atlas/initsvc/launch"
 	"sayasystems.com/atlas/initsvc/logfile"
 	"sayasystems.com/atlas/initsvc/network"
 	"sayasystems.com/atlas/initsvc/supervise"
@@ -78,6 +79,7 @@ func (s *Server) startGroups() error {
 	s.tree = t
 	s.sup = supervise.New(supervise.Options{
 		Cgroup: t, RunDir: filepath.Join(s.o.Dirs.Run, "notify"), Guard: s.guard, Log: s.log, Expand: s.p.Expand,
+		Helper: s.launchHelper(),
 	})
 	return err
 }
@@ -247,7 +249,12 @@ func (s *Server) supervisor() *supervise.Supervisor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sup == nil { // before its phase, or after that failed
-		s.sup = supervise.New(supervise.Options{RunDir: filepath.Join(s.o.Dirs.Run, "notify"), Guard: s.guard, Log: s.log, Expand: s.p.Expand})
+		s.sup = supervise.New(supervise.Options{RunDir: filepath.Join(s.o.Dirs.Run, "notify"), Guard: s.guard, Log: s.log, Expand: s.p.Expand, Helper: s.launchHelper()})
 	}
 	return s.sup
+}
+
+// launchHelper is init's own binary as initsvc/launch.
+func (s *Server) launchHelper() []string {
+	return []string{filepath.Join(s.o.Dirs.Lib, "init"), launch.Verb}
 }

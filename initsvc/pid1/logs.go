@@ -4,10 +4,12 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
+	"sayasystems.com/atlas/initsvc/devlog"
 	"sayasystems.com/atlas/initsvc/logfile"
 )
 
@@ -41,6 +43,39 @@ func (l *logs) write(name string, p []byte) {
 	}
 	l.mu.Unlock()
 	_, _ = f.Write(p)
+}
+
+// Of the files that syslog's messages go to. logrotate keeps them small; the limit is for when it does not run.
+const (
+	syslogLimit = 64 << 20
+	groupAdm    = 4 // may read them, in every Debian
+)
+
+// syslog appends m to the files beside the services' own where it belongs, or to one file while there is no set.
+func (l *logs) syslog(m devlog.Message) {
+	host, _ := os.Hostname()
+	line := m.Line(host)
+	l.mu.Lock()
+	onSet := l.onSet && !l.closed
+	var files []*logfile.File
+	if onSet {
+		for _, name := range m.Files() {
+			f := l.files["/"+name]
+			if f == nil {
+				f = logfile.NewShared(filepath.Join(filepath.Dir(l.dirs.Log), name), syslogLimit, 0, groupAdm)
+				l.files["/"+name] = f
+			}
+			files = append(files, f)
+		}
+	}
+	l.mu.Unlock()
+	if !onSet {
+		l.write("syslog", line)
+		return
+	}
+	for _, f := range files {
+		_, _ = f.Write(line)
+	}
 }
 
 // toSet goes on writing on the set.
@@ -119,5 +154,9 @@ func (s *Server) LogTo(h *LogHandler) {
 	h.file = func(p []byte) { s.logs.write("init", p) }
 }
 
-// Syslog takes one line that came in at /dev/log.
-func (s *Server) Syslog(line []byte) { s.logs.write("syslog", line) }
+// LogsOnSet tells whether the set's log files are there.
+func (s *Server) LogsOnSet() bool {
+	s.logs.mu.Lock()
+	defer s.logs.mu.Unlock()
+	return s.logs.onSet
+}

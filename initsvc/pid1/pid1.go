@@ -117,6 +117,7 @@ type Server struct {
 
 	retry       time.Duration // pause after a failure of a phase
 	remembering sync.Mutex    // around the memory's file
+	changing    sync.Mutex    // around changes of what the site runs
 
 	mu    sync.Mutex
 	st    state
@@ -133,7 +134,8 @@ type state struct {
 	peers      siteconf.Peers
 	site       siteconf.Site
 	management network.Management
-	packs      []pack.Pack
+	packs      []pack.Pack // of the image
+	chosen     []pack.Pack // those that the site runs
 	disks      []roles.Disk
 	disksKnown bool
 	set        *initapi.Set
@@ -153,6 +155,7 @@ type state struct {
 	bound      bool
 	raised     bool
 	seen       []roles.Holding
+	undefend   context.CancelFunc // ends the watch over the service address
 }
 
 // New returns a Server that has done nothing yet.

@@ -487,8 +487,8 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		"power":     s.Power(ctx, initapi.PowerRequest{Action: "explode"}),
 		"add":       s.Add(ctx, initapi.AddRequest{Bay: 1}),
 		"order":     s.Order(ctx, roles.Order{Set: setID, Members: []string{idA}}),
-		"service":   s.Service(ctx, "ghost", "start"),
-		"verb":      s.Service(ctx, "web", "dance"),
+		"service":   func() error { _, err := s.Service(ctx, "ghost", "start"); return err }(),
+		"verb":      func() error { _, err := s.Service(ctx, "web", "dance"); return err }(),
 		"inventory": func() error { _, err := s.Inventory(ctx); return err }(),
 	} {
 		if err == nil {

@@ -3,14 +3,11 @@ package pid1
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"sayasystems.com/atlas/initsvc/socket"
-	"sayasystems.com/atlas/initsvc/supervise"
 	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/initapi"
 )
@@ -23,36 +20,6 @@ func (s *Server) Inventory(context.Context) (json.RawMessage, error) {
 		return nil, &socket.Refusal{Status: http.StatusServiceUnavailable, Msg: "the hardware has not been looked at in this boot; see the boot report"}
 	}
 	return s.st.inventory, nil
-}
-
-// Service does verb to the named service.
-func (s *Server) Service(ctx context.Context, name, verb string) error {
-	s.mu.Lock()
-	stopping := s.st.state == initapi.Stopping
-	s.mu.Unlock()
-	if stopping {
-		return socket.Refuse("the server is shutting down")
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	sup := s.supervisor()
-	var err error
-	switch verb {
-	case "start":
-		err = sup.Start(name)
-	case "stop":
-		err = sup.Stop(ctx, name)
-	case "restart":
-		err = sup.Restart(ctx, name)
-	case "reload":
-		err = sup.Reload(name)
-	default:
-		return &socket.Refusal{Status: http.StatusNotFound, Msg: "unknown verb " + verb + "; known are start, stop, restart and reload"}
-	}
-	if _, ok := errors.AsType[*supervise.NotFoundError](err); ok {
-		return &socket.Refusal{Status: http.StatusNotFound, Msg: err.Error()}
-	}
-	return err
 }
 
 // Power begins an orderly end; it returns at once.

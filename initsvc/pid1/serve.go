@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"time"
 
 	"sayasystems.com/atlas/image/pack"
 	"sayasystems.com/atlas/image/siteconf"
 	"sayasystems.com/atlas/initsvc/boot"
-	"sayasystems.com/atlas/initsvc/logfile"
 	"sayasystems.com/atlas/initsvc/network"
 	"sayasystems.com/atlas/initsvc/storage"
 	"sayasystems.com/atlas/roles"
@@ -162,14 +160,18 @@ func (s *Server) bindTree(ctx context.Context) (string, error) {
 }
 
 func (s *Server) readSite(context.Context) (string, error) {
-	site, err := siteconf.LoadSite(s.o.Dirs.Etc)
+	site, file, err := siteconf.ReadSite(s.o.Dirs.Etc)
 	if err != nil {
 		return "", err
 	}
 	s.mu.Lock()
-	label := s.st.decision.Label
-	s.st.site = site
+	packs, label := s.st.packs, s.st.decision.Label
 	s.mu.Unlock()
+	choice := pack.Choose(packs, site)
+	s.mu.Lock()
+	s.st.site, s.st.chosen = site, choice.Packs
+	s.mu.Unlock()
+	s.tellLeftOut(choice, file)
 	if label != nil && site.Site != label.Site {
 		return "", fmt.Errorf("/etc/%s is of site %s, the disk set of site %s", siteconf.SiteFile, site.Site, label.Site)
 	}
@@ -208,7 +210,14 @@ func (s *Server) raiseAddress(ctx context.Context) (string, error) {
 	s.mu.Lock()
 	s.st.addressUp, s.st.announced = true, p.Role == roles.Primary
 	s.mu.Unlock()
-	s.guard.Keep(s.lifetime, "service address", func(ctx context.Context) { s.defend(ctx, p) })
+	defending, cancel := context.WithCancel(s.lifetime)
+	s.mu.Lock()
+	if s.st.undefend != nil {
+		s.st.undefend()
+	}
+	s.st.undefend = cancel
+	s.mu.Unlock()
+	s.guard.Keep(defending, "service address", func(ctx context.Context) { s.defend(ctx, p) })
 	if p.Role == roles.Primary {
 		return p.Service.Address + " announced", nil
 	}
@@ -232,40 +241,30 @@ func (s *Server) defend(ctx context.Context, p network.Plan) {
 func (s *Server) sitePacks() []pack.Pack {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return pack.Selected(s.st.packs, s.st.site.Services)
-}
-
-// lacksAddress tells whether p cannot run because the site gives it no address, and makes that a finding.
-func (s *Server) lacksAddress(p pack.Pack) bool {
-	id := "no-address-" + p.Name
-	s.mu.Lock()
-	lacks := s.st.site.AddressOf(p.Name, p.Address == pack.AddressOwn) == ""
-	s.mu.Unlock()
-	if !lacks {
-		s.findings.clear(id)
-		return false
-	}
-	s.findings.set(initapi.Finding{
-		ID: id, Severity: "critical", Where: s.name() + " " + p.Name, What: p.Title + " needs an address of its own and has none",
-		Next: fmt.Sprintf("Give it a free address of the office's network in /etc/%s, under addresses: - {pack: %s, address: 10.7.0.20/24}, and restart.", siteconf.SiteFile, p.Name),
-	})
-	return true
+	return s.st.chosen
 }
 
 func (s *Server) startServices(ctx context.Context) (string, error) {
 	s.setState(initapi.Serving) // from here on sentry may probe
+	names, err := s.startSite()
+	if len(names) == 0 {
+		return "none", err
+	}
+	return fmt.Sprintf("%d", len(names)), errors.Join(err, s.supervisor().WaitReady(ctx, names...))
+}
+
+// startSite starts the site's services and returns their names. One that cannot be started does not keep the others from it.
+func (s *Server) startSite() ([]string, error) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	var names []string
+	var errs []error
 	for _, p := range s.sitePacks() {
-		if s.lacksAddress(p) {
+		if err := s.startSiteService(p); err != nil {
+			errs = append(errs, err)
 			continue
-		}
-		if err := s.startService(p, logfile.New(filepath.Join(s.o.Dirs.Log, p.Name+".log"), 0, 0)); err != nil {
-			return "", err
 		}
 		names = append(names, p.Name)
 	}
-	if len(names) == 0 {
-		return "none", nil
-	}
-	return fmt.Sprintf("%d", len(names)), s.supervisor().WaitReady(ctx, names...)
+	return names, errors.Join(errs...)
 }

@@ -18,14 +18,14 @@ import (
 // State is everything that is known now. It asks nobody and returns at once.
 func (s *Server) State(context.Context) initapi.State {
 	sup := s.supervisor()
-	services := sup.Snapshot()
+	services, off := sup.Snapshot(), s.off()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := initapi.State{
 		Server: s.st.server.Name, Kind: s.o.Handover.Kind, State: s.st.state, Phase: s.st.phase,
 		Version: s.o.Handover.Version, Release: s.o.Release, Slot: s.o.Handover.Slot, SlotGood: s.st.slotGood,
 		Set: s.st.set, Disks: append([]roles.Disk{}, s.st.disks...), DisksKnown: s.st.disksKnown, Seen: append([]roles.Holding{}, s.st.seen...),
-		Reasons: s.st.reasons, Services: services, Findings: s.findings.list(), Started: s.o.Started, MemoryKiB: residentKiB(),
+		Reasons: s.st.reasons, Services: services, Off: off, Findings: s.findings.list(), Started: s.o.Started, MemoryKiB: residentKiB(),
 	}
 	if s.st.setStarted || (s.st.state == initapi.Booting && s.st.decision.Action == roles.Start) {
 		st.Role = s.st.decision.Role
@@ -35,6 +35,7 @@ func (s *Server) State(context.Context) initapi.State {
 	}
 	if s.st.addressUp {
 		st.Addresses.Service, st.Addresses.ServiceMAC = s.st.site.Service.Address, s.st.site.Service.MAC
+		st.Addresses.Service6 = s.st.site.Service.Address6
 		st.Addresses.Announced = s.st.announced
 	}
 	st.Ready = st.State == initapi.Serving

@@ -26,7 +26,8 @@ type Server interface {
 	Boot(ctx context.Context) initapi.BootReport
 	Boots(ctx context.Context) ([]initapi.BootReport, error) // kept ones, newest first
 	Inventory(ctx context.Context) (json.RawMessage, error)
-	Service(ctx context.Context, name, verb string) error
+	Service(ctx context.Context, name, verb string) (note string, err error)
+	ReloadSite(ctx context.Context) (note string, err error)
 	Power(ctx context.Context, r initapi.PowerRequest) error
 	Add(ctx context.Context, r initapi.AddRequest) error
 	Order(ctx context.Context, o roles.Order) error
@@ -94,7 +95,12 @@ func Handler(s Server) http.Handler {
 	get("/v1/boots", func(ctx context.Context) (any, error) { return s.Boots(ctx) })
 	get("/v1/inventory", func(ctx context.Context) (any, error) { return s.Inventory(ctx) })
 	mux.HandleFunc("POST /v1/services/{name}/{verb}", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, done{OK: true}, s.Service(r.Context(), r.PathValue("name"), r.PathValue("verb")))
+		note, err := s.Service(r.Context(), r.PathValue("name"), r.PathValue("verb"))
+		answer(w, initapi.Done{OK: true, Note: note}, err)
+	})
+	mux.HandleFunc("POST /v1/site/reload", func(w http.ResponseWriter, r *http.Request) {
+		note, err := s.ReloadSite(r.Context())
+		answer(w, initapi.Done{OK: true, Note: note}, err)
 	})
 	post(mux, "/v1/power", s.Power)
 	post(mux, "/v1/set/add", s.Add)
@@ -105,10 +111,6 @@ func Handler(s Server) http.Handler {
 	return mux
 }
 
-type done struct {
-	OK bool `json:"ok"`
-}
-
 // post registers a request whose body is one strict JSON object.
 func post[T any](mux *http.ServeMux, path string, f func(context.Context, T) error) {
 	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
@@ -117,7 +119,7 @@ func post[T any](mux *http.ServeMux, path string, f func(context.Context, T) err
 			answer(w, nil, &Refusal{Status: http.StatusBadRequest, Msg: "the request is not understood: " + err.Error()})
 			return
 		}
-		answer(w, done{OK: true}, f(r.Context(), in))
+		answer(w, initapi.Done{OK: true}, f(r.Context(), in))
 	})
 }
 

@@ -38,7 +38,10 @@ func (f *fake) Boots(context.Context) ([]initapi.BootReport, error) {
 func (f *fake) Inventory(context.Context) (json.RawMessage, error) {
 	return json.RawMessage(`{"product":"P"}`), f.err
 }
-func (f *fake) Service(_ context.Context, n, v string) error { return f.note(n + " " + v) }
+func (f *fake) Service(_ context.Context, n, v string) (string, error) {
+	return "noted", f.note(n + " " + v)
+}
+func (f *fake) ReloadSite(context.Context) (string, error) { return "", f.note("reload site") }
 func (f *fake) Power(_ context.Context, r initapi.PowerRequest) error {
 	return f.note("power " + r.Action)
 }
@@ -60,7 +63,8 @@ func TestHandler(t *testing.T) {
 		{name: "boots", method: "GET", path: "/v1/boots", status: 200, want: `"outcome":"holding"`},
 		{name: "inventory", method: "GET", path: "/v1/inventory", status: 200, want: `{"product":"P"}`},
 		{name: "inventory fails", method: "GET", path: "/v1/inventory", err: errors.New("not taken"), status: 500, want: `{"error":"not taken"}`},
-		{name: "service", method: "POST", path: "/v1/services/apache/restart", status: 200, want: `{"ok":true}`, got: []string{"apache restart"}},
+		{name: "service", method: "POST", path: "/v1/services/apache/restart", status: 200, want: `{"ok":true,"note":"noted"}`, got: []string{"apache restart"}},
+		{name: "site", method: "POST", path: "/v1/site/reload", err: &Refusal{Status: 422, Msg: "site.yaml:3: services[1]: ghost is no service"}, status: 422, want: `{"error":"site.yaml:3: services[1]: ghost`, got: []string{"reload site"}},
 		{name: "power", method: "POST", path: "/v1/power", body: `{"action":"off"}`, status: 200, want: `{"ok":true}`, got: []string{"power off"}},
 		{name: "refused", method: "POST", path: "/v1/set/add", body: `{"bay":1,"serial":"S"}`, err: Refuse("bay %d is empty", 1), status: 409, want: `{"error":"bay 1 is empty"}`, got: []string{"add S"}},
 		{name: "order", method: "POST", path: "/v1/set/order", body: `{"set":"x","members":[]}`, status: 200, want: `{"ok":true}`, got: []string{"order x"}},

@@ -4,12 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,20 +18,64 @@ import (
 	"sayasystems.com/atlas/initsvc/logfile"
 )
 
-// process is one supervised daemon.
+// process is one supervised daemon, or a command that is run once.
 type process struct {
-	svc   *Service
-	def   pack.Process // arguments expanded
-	ring  *logfile.Ring
-	first chan struct{} // closed when ready for the first time since the service's start
+	svc  *Service
+	def  pack.Process // arguments expanded
+	ring *logfile.Ring
+
+	cancel context.CancelFunc // guarded by svc.ops, as ended
+	ended  chan struct{}      // closed when its life has ended
 
 	mu       sync.Mutex
 	state    string
-	pid      int
+	pid      int // of the main process, 0 while there is none
+	last     int // the last pid, to which late messages may belong
 	err      string
 	restarts int
-	once     *sync.Once // closes first
+	held     bool          // stopped by name, apart from its service
+	first    chan struct{} // closed when ready for the first time since it was begun
+	once     *sync.Once    // closes first
 }
+
+func newProcess(s *Service, d pack.Process) *process {
+	return &process{svc: s, def: d, ring: logfile.NewRing(50), state: Stopped}
+}
+
+// reset makes p as it is before its life.
+func (p *process) reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state, p.err, p.pid, p.restarts, p.held = Stopped, "", 0, 0, false
+	if p.first != nil {
+		select {
+		case <-p.first:
+		default:
+			return // those who wait for it go on waiting
+		}
+	}
+	p.first, p.once = make(chan struct{}), &sync.Once{}
+}
+
+func (p *process) firstReady() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.first
+}
+
+func (p *process) hold(held bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held, p.err = held, ""
+}
+
+func (p *process) isHeld() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.held
+}
+
+func (p *process) reloads() bool { return p.def.Reload != "" || len(p.def.ReloadCommand) > 0 }
 
 // ExitError tells how a process ended that should have gone on, or did not get ready.
 type ExitError struct {
@@ -55,6 +95,9 @@ func (e *ExitError) Error() string {
 func (p *process) set(state string, pid int) {
 	p.mu.Lock()
 	p.state, p.pid = state, pid
+	if pid != 0 {
+		p.last = pid
+	}
 	if state == Ready {
 		p.once.Do(func() { close(p.first) })
 		p.err = ""
@@ -85,22 +128,35 @@ func (p *process) slow(err error, pid int) {
 	p.svc.touch()
 }
 
+// group makes the process's control group anew, with its limits: what a former life left behind would hold ports and locks.
+func (p *process) group() (*cgroup.Group, error) {
+	group, err := p.svc.sup.opts.Cgroup.Group("services/" + p.svc.pack.Name + "/" + p.def.Name)
+	if err != nil {
+		return nil, err
+	}
+	if err := renewGroup(group); err != nil {
+		return nil, err
+	}
+	if err := group.Limit(p.def.Limits.Memory, p.def.Limits.Processes); err != nil {
+		p.svc.sup.opts.Log.Warn("process runs without its limits", "service", p.svc.pack.Name, "process", p.def.Name, "err", err)
+	}
+	return group, nil
+}
+
 // runOnce is one life of the process.
 func (p *process) runOnce(ctx context.Context) error {
 	p.ring.Clear()
 	p.set(Starting, 0)
-	group, err := p.svc.sup.opts.Cgroup.Group("services/" + p.svc.pack.Name + "/" + p.def.Name)
+	group, err := p.group()
 	if err != nil {
 		return err
 	}
-	// What a former life left behind would hold ports and locks.
-	if err := renewGroup(group); err != nil {
+	setup, err := p.setup()
+	if err != nil {
 		return err
 	}
-	for _, d := range p.def.RunDirs {
-		if err := makeRunDir(d); err != nil {
-			return err
-		}
+	if p.def.Oneshot {
+		return p.runToEnd(ctx, group, setup)
 	}
 	var notify *notifySocket
 	env := p.def.Env
@@ -112,7 +168,7 @@ func (p *process) runOnce(ctx context.Context) error {
 		p.svc.sup.opts.Guard.Go("notify socket of "+p.def.Name, notify.read)
 		env = append(slices.Clone(env), "NOTIFY_SOCKET="+notify.path)
 	}
-	l, err := p.svc.launch(launchSpec{name: p.def.Name, args: p.def.Command, user: p.def.User, env: env, group: group, ring: p.ring})
+	l, err := p.launch(env, group, setup)
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.def.Name, err)
 	}
@@ -127,14 +183,12 @@ func (p *process) runOnce(ctx context.Context) error {
 	p.svc.sup.opts.Guard.Go("readiness of "+p.def.Name, func() {
 		err := errors.New("readiness check crashed")
 		defer func() { ready <- err }()
-		err = waitReady(readyCtx, p.def.Ready, p.svc.address(), notify, p.ask)
+		err = waitReady(readyCtx, p.def.Ready, p.svc.address(), p.rooted(l.pid), notify, func(ctx context.Context) error { return p.ask(ctx, l.pid) })
 	})
 	for {
 		select {
 		case <-l.done: // ended by itself
-			_ = killGroup(group)
-			l.drain()
-			return &ExitError{Process: p.def.Name, How: "ended by itself: " + l.how(), Last: p.ring.Last(5)}
+			return p.lastWords(l, group, "ended by itself: "+l.how())
 		case err := <-ready:
 			switch {
 			case ctx.Err() != nil:
@@ -167,8 +221,17 @@ func (p *process) end(l *launched, group *cgroup.Group) error {
 	if err != nil {
 		sig = unix.SIGTERM
 	}
-	_ = unix.Kill(l.pid, sig)
 	timeout := duration(p.def.StopTimeout, 20*time.Second)
+	if len(p.def.StopCommand) > 0 {
+		if err := p.run(context.Background(), "stop", p.def.StopCommand, timeout, l.pid); err != nil {
+			p.svc.sup.opts.Log.Warn("stop command failed", "service", p.svc.pack.Name, "process", p.def.Name, "err", err)
+		}
+	}
+	select {
+	case <-l.done: // its number may be another's already
+	default:
+		_ = unix.Kill(l.pid, sig)
+	}
 	select {
 	case <-l.done:
 		if l.code != 0 && !slices.Contains(p.def.ExitCodes, l.code) && l.signal != sig {
@@ -194,12 +257,16 @@ func (p *process) end(l *launched, group *cgroup.Group) error {
 	return err
 }
 
-// ask runs the readiness command once.
-func (p *process) ask(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	return p.svc.command(ctx, "ready", p.def.Ready.Command, "", io.Discard)
+// lastWords ends what is left of a process that ended when it should not, and returns why, in its own words.
+func (p *process) lastWords(l *launched, group *cgroup.Group, how string) error {
+	_ = killGroup(group)
+	l.drain()
+	time.Sleep(lateWords)
+	return &ExitError{Process: p.def.Name, How: how, Last: p.ring.Last(5)}
 }
+
+// lateWords is how long messages at /dev/log may take to get into the ring.
+const lateWords = 30 * time.Millisecond
 
 func renewGroup(g *cgroup.Group) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
@@ -211,14 +278,6 @@ func killGroup(g *cgroup.Group) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
 	return g.Kill(ctx)
-}
-
-// launchSpec says what to start.
-type launchSpec struct {
-	name, user string
-	args, env  []string
-	group      *cgroup.Group
-	ring       *logfile.Ring
 }
 
 // launched is a running process. Its result may be read when done is closed.
@@ -244,99 +303,6 @@ func (l *launched) how() string {
 		return "unknown"
 	}
 	return l.state.String()
-}
-
-// launch starts a process whose output goes to the service's log file and to ring.
-func (s *Service) launch(spec launchSpec) (*launched, error) {
-	a, err := lookup(spec.user)
-	if err != nil {
-		return nil, err
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, fmt.Errorf("output pipe: %w", err)
-	}
-	defer w.Close()
-	cmd := exec.Command(spec.args[0], spec.args[1:]...)
-	cmd.Env = a.environ(spec.env...)
-	cmd.Dir = "/"
-	cmd.Stdout, cmd.Stderr = w, w
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: a.cred}
-	if spec.group != nil {
-		f, err := spec.group.Open()
-		if err != nil {
-			r.Close()
-			return nil, err
-		}
-		defer f.Close()
-		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(f.Fd())
-	}
-	if err := cmd.Start(); err != nil {
-		r.Close()
-		return nil, fmt.Errorf("start: %w", err)
-	}
-	l := &launched{pid: cmd.Process.Pid, done: make(chan struct{}), read: make(chan struct{})}
-	s.sup.opts.Guard.Go("output of "+spec.name, func() {
-		defer close(l.read)
-		defer r.Close()
-		_ = logfile.Lines(r, func(line string) {
-			spec.ring.Add(line)
-			_, _ = s.log.Write(logfile.Stamp(time.Now(), spec.name, line))
-		})
-	})
-	s.sup.opts.Guard.Go("wait for "+spec.name, func() {
-		defer close(l.done)
-		_ = cmd.Wait()
-		l.state = cmd.ProcessState
-		if ws, ok := l.state.Sys().(syscall.WaitStatus); ok {
-			l.code = ws.ExitStatus()
-			if ws.Signaled() {
-				l.signal = ws.Signal()
-			}
-		}
-	})
-	return l, nil
-}
-
-// makeRunDir makes a directory below /run with its owner.
-func makeRunDir(d pack.RunDir) error {
-	mode := os.FileMode(0o755)
-	if d.Mode != "" {
-		m, err := strconv.ParseUint(d.Mode, 8, 12)
-		if err != nil {
-			return fmt.Errorf("run directory %s: mode %q: %w", d.Path, d.Mode, err)
-		}
-		mode = os.FileMode(m & 0o777)
-		if m&0o1000 != 0 {
-			mode |= os.ModeSticky
-		}
-		if m&0o2000 != 0 {
-			mode |= os.ModeSetgid
-		}
-		if m&0o4000 != 0 {
-			mode |= os.ModeSetuid
-		}
-	}
-	a, err := lookup(d.User)
-	if err != nil {
-		return fmt.Errorf("run directory %s: %w", d.Path, err)
-	}
-	path := d.Path
-	if !filepath.IsAbs(path) {
-		path = filepath.Join("/run", path)
-	}
-	if err := os.MkdirAll(path, 0o755); err != nil {
-		return fmt.Errorf("run directory: %w", err)
-	}
-	if a.cred != nil {
-		if err := os.Chown(path, int(a.cred.Uid), int(a.cred.Gid)); err != nil {
-			return fmt.Errorf("run directory: %w", err)
-		}
-	}
-	if err := os.Chmod(path, mode); err != nil { // after chown, which clears the setgid bit
-		return fmt.Errorf("run directory: %w", err)
-	}
-	return nil
 }
 
 // signalNumber reads a signal's name with or without SIG; "" is def.

@@ -65,8 +65,8 @@ func (n *notifySocket) read() {
 	}
 }
 
-// waitReady waits until the process tells or shows that it serves. ask runs a readiness command once.
-func waitReady(ctx context.Context, r pack.Ready, address string, n *notifySocket, ask func(context.Context) error) error {
+// waitReady waits until the process tells or shows that it serves. Its socket lies below root; ask runs a readiness command once.
+func waitReady(ctx context.Context, r pack.Ready, address, root string, n *notifySocket, ask func(context.Context) error) error {
 	switch {
 	case r.Notify:
 		select {
@@ -78,7 +78,7 @@ func waitReady(ctx context.Context, r pack.Ready, address string, n *notifySocke
 	case r.TCP > 0:
 		return until(ctx, dial("tcp", net.JoinHostPort(address, strconv.Itoa(r.TCP))))
 	case r.Socket != "":
-		return until(ctx, dial("unix", r.Socket))
+		return until(ctx, dial("unix", root+r.Socket))
 	case len(r.Command) > 0:
 		return until(ctx, ask)
 	}

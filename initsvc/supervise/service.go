@@ -20,14 +20,18 @@ type Service struct {
 	log   *logfile.File
 	procs []*process
 
-	mu     sync.Mutex
-	cancel context.CancelFunc // nil: not running
-	done   chan struct{}      // closed when the last process has ended
-	want   string             // what the service is about, apart from its processes: Starting, Stopping, Stopped
-	armed  bool               // prepared: its processes run, or it has none
-	err    string             // why steps before or after the processes failed
-	since  time.Time
-	state  string // last state told, for since
+	ops  sync.Mutex // around begin and end of processes
+	open bool       // processes may be begun and ended; guarded by ops
+
+	mu      sync.Mutex
+	cancel  context.CancelFunc // nil: not running
+	done    chan struct{}      // closed when the last process has ended
+	want    string             // what the service is about, apart from its processes: Starting, Stopping, Stopped
+	waiting string             // for what it needs: "Database, which has failed"
+	armed   bool               // prepared: its processes run, or it has none
+	err     string             // why steps before or after the processes failed
+	since   time.Time
+	state   string // last state told, for since
 }
 
 func newService(sup *Supervisor, p pack.Pack, v pack.Vars, log *logfile.File) (*Service, error) {
@@ -50,7 +54,7 @@ func newService(sup *Supervisor, p pack.Pack, v pack.Vars, log *logfile.File) (*
 		if d, err = s.expandProcess(d); err != nil {
 			return nil, fmt.Errorf("process %s: %w", d.Name, err)
 		}
-		s.procs = append(s.procs, &process{svc: s, def: d, ring: logfile.NewRing(50), state: Stopped})
+		s.procs = append(s.procs, newProcess(s, d))
 	}
 	return s, nil
 }
@@ -74,6 +78,12 @@ func (s *Service) expandProcess(d pack.Process) (pack.Process, error) {
 	if d.Env, err = s.expandAll(d.Env); err != nil {
 		return d, err
 	}
+	if d.StopCommand, err = s.expandAll(d.StopCommand); err != nil {
+		return d, err
+	}
+	if d.ReloadCommand, err = s.expandAll(d.ReloadCommand); err != nil {
+		return d, err
+	}
 	d.Ready.Command, err = s.expandAll(d.Ready.Command)
 	return d, err
 }
@@ -86,6 +96,9 @@ func (s *Service) address() string {
 		}
 		return s.vars.Management
 	}
+	if s.vars.Address != "" {
+		return s.vars.Address
+	}
 	return s.vars.Service
 }
 
@@ -93,186 +106,6 @@ func (s *Service) running() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.cancel != nil
-}
-
-// start begins the service's life unless it has begun already.
-func (s *Service) start() {
-	s.mu.Lock()
-	if s.cancel != nil {
-		s.mu.Unlock()
-		return
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	s.cancel, s.done, s.want, s.err, s.armed = cancel, make(chan struct{}), Starting, "", false
-	done := s.done
-	s.mu.Unlock()
-	for _, p := range s.procs {
-		p.mu.Lock()
-		p.state, p.err, p.pid, p.restarts = Stopped, "", 0, 0
-		p.first, p.once = make(chan struct{}), &sync.Once{}
-		p.mu.Unlock()
-	}
-	s.touch()
-	s.sup.opts.Guard.Go("service "+s.pack.Name, func() {
-		defer func() {
-			s.mu.Lock()
-			s.cancel, s.want = nil, Stopped
-			s.mu.Unlock()
-			_ = s.log.Close()
-			close(done)
-			s.touch()
-		}()
-		s.live(ctx)
-	})
-}
-
-// live is the service's life: wait for what it needs, prepare, run its processes until ctx ends, then stop them in reverse.
-func (s *Service) live(ctx context.Context) {
-	if s.sup.waitFor(ctx, s.pack.Needs) != nil {
-		return
-	}
-	for {
-		err := s.prepare(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		if err == nil {
-			s.mu.Lock()
-			s.armed = true
-			s.mu.Unlock()
-		}
-		s.fail(err)
-		if err == nil {
-			break
-		}
-		s.sup.opts.Log.Error("service cannot be prepared", "service", s.pack.Name, "err", err, "again_in", s.sup.opts.StepRetry)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(s.sup.opts.StepRetry):
-		}
-	}
-	// Each process has its own context, so that they can be stopped one after the other.
-	type life struct {
-		cancel context.CancelFunc
-		ended  chan struct{}
-	}
-	lives := map[string]life{}
-	for _, p := range s.procs {
-		pctx, cancel := context.WithCancel(context.Background())
-		l := life{cancel: cancel, ended: make(chan struct{})}
-		lives[p.def.Name] = l
-		s.sup.opts.Guard.Go("process "+p.def.Name, func() {
-			defer close(l.ended)
-			defer p.set(Stopped, 0)
-			if !s.waitFirst(pctx, p.def.After) {
-				return
-			}
-			run := func(ctx context.Context) error {
-				var err error
-				if perr := s.sup.opts.Guard.Do("process "+p.def.Name, func() error { err = p.runOnce(ctx); return nil }); perr != nil {
-					err = perr
-				}
-				return err
-			}
-			_ = restarting(run, s.sup.opts.Policy, p.failed)(pctx)
-		})
-	}
-	var wg sync.WaitGroup
-	wg.Add(1)
-	s.sup.opts.Guard.Go("test data of "+s.pack.Name, func() {
-		defer wg.Done()
-		s.testData(ctx)
-	})
-	<-ctx.Done()
-	s.mu.Lock()
-	s.want = Stopping
-	s.mu.Unlock()
-	s.touch()
-	// Dependents first, each group at the same time.
-	for _, p := range s.procs {
-		wg.Add(1)
-		s.sup.opts.Guard.Go("stop "+p.def.Name, func() {
-			defer wg.Done()
-			for _, q := range s.procs {
-				if slices.Contains(q.def.After, p.def.Name) {
-					<-lives[q.def.Name].ended
-				}
-			}
-			lives[p.def.Name].cancel()
-		})
-	}
-	for _, l := range lives {
-		<-l.ended
-	}
-	wg.Wait()
-}
-
-// waitFirst waits until the named processes have been ready once.
-func (s *Service) waitFirst(ctx context.Context, names []string) bool {
-	for _, p := range s.procs {
-		if !slices.Contains(names, p.def.Name) {
-			continue
-		}
-		select {
-		case <-p.first:
-		case <-ctx.Done():
-			return false
-		}
-	}
-	return true
-}
-
-// stop ends the service's life and waits for it.
-func (s *Service) stop(ctx context.Context) error {
-	s.mu.Lock()
-	cancel, done := s.cancel, s.done
-	if cancel != nil {
-		s.want = Stopping
-	}
-	s.mu.Unlock()
-	if cancel == nil {
-		return nil
-	}
-	s.touch()
-	cancel()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("stop service %s: %w", s.pack.Name, ctx.Err())
-	}
-}
-
-// reload signals the processes that can reload.
-func (s *Service) reload() error {
-	if !s.running() {
-		return fmt.Errorf("reload service %s: it is not running; start it", s.pack.Name)
-	}
-	if err := s.writeTemplates(); err != nil {
-		return fmt.Errorf("reload service %s: %w", s.pack.Name, err)
-	}
-	n := 0
-	for _, p := range s.procs {
-		p.mu.Lock()
-		pid := p.pid
-		p.mu.Unlock()
-		if p.def.Reload == "" || pid == 0 {
-			continue
-		}
-		sig, err := signalNumber(p.def.Reload, 0)
-		if err != nil {
-			return fmt.Errorf("reload service %s: %w", s.pack.Name, err)
-		}
-		if err := kill(pid, sig); err != nil {
-			return fmt.Errorf("reload service %s: %w", s.pack.Name, err)
-		}
-		n++
-	}
-	if n == 0 {
-		return fmt.Errorf("reload service %s: none of its processes can reload; restart it", s.pack.Name)
-	}
-	return nil
 }
 
 func (s *Service) fail(err error) {
@@ -299,23 +132,25 @@ func (s *Service) touch() {
 func (s *Service) snapshot() initapi.Service {
 	s.mu.Lock()
 	out := initapi.Service{
-		Name: s.pack.Name, Title: s.pack.Title, State: s.want, Since: s.since, Error: s.err,
-		Processes: []initapi.Process{},
+		Name: s.pack.Name, Title: s.pack.Title, State: s.want, Since: s.since, Error: s.err, Waiting: s.waiting,
+		Enabled: true, Log: s.log.Path(), Processes: []initapi.Process{},
 	}
 	armed := s.armed
 	s.mu.Unlock()
-	ready := 0
+	ready, held := 0, 0
 	for _, p := range s.procs {
 		p.mu.Lock()
-		out.Processes = append(out.Processes, initapi.Process{Name: p.def.Name, PID: p.pid, State: p.state})
+		out.Processes = append(out.Processes, initapi.Process{
+			Name: p.def.Name, PID: p.pid, State: p.state, Units: p.def.UnitNames(), Reloads: p.reloads(), Error: p.err,
+		})
 		out.Restarts += p.restarts
-		switch p.state {
-		case Ready:
+		switch {
+		case p.held:
+			held++
+		case p.state == Ready:
 			ready++
-		case Failed:
-			if out.State == Starting {
-				out.State = Failed
-			}
+		case p.state == Failed && out.State == Starting:
+			out.State = Failed
 		}
 		if p.err != "" && out.Error == "" {
 			out.Error = p.err
@@ -324,10 +159,12 @@ func (s *Service) snapshot() initapi.Service {
 	}
 	switch {
 	case out.State != Starting:
-	case out.Error != "" && (!armed || ready < len(s.procs)):
+	case out.Error != "" && (!armed || ready+held < len(s.procs)):
 		out.State = Failed
 	case armed && ready == len(s.procs):
 		out.State = Ready
+	case armed && ready+held == len(s.procs): // whole but for what a person has stopped
+		out.State = Stopped
 	}
 	return out
 }

@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -39,7 +37,7 @@ func (s *Service) testData(ctx context.Context) {
 	for {
 		for _, p := range s.procs {
 			select {
-			case <-p.first:
+			case <-p.firstReady():
 			case <-ctx.Done():
 				return
 			}
@@ -75,7 +73,7 @@ func (s *Service) steps(ctx context.Context, steps []pack.Step) error {
 		start := time.Now()
 		sctx, cancel := context.WithTimeout(ctx, duration(st.Timeout, time.Minute))
 		var out bytes.Buffer
-		err = s.command(sctx, st.Name, args, st.User, &out)
+		err = s.command(sctx, order{name: st.Name, args: args, user: st.User, out: &out})
 		cancel()
 		if err != nil {
 			return &StepError{Step: st.Name, Err: err, Last: lastLines(out.String(), 5)}
@@ -106,74 +104,6 @@ func lastLines(s string, n int) []string {
 	r := logfile.NewRing(n)
 	_ = logfile.Lines(strings.NewReader(s), r.Add)
 	return r.Last(0)
-}
-
-// command runs a command to its end in a control group of its own, which is killed afterwards or when ctx ends. Its output goes
-// to the service's log and to out.
-func (s *Service) command(ctx context.Context, name string, args []string, user string, out io.Writer) error {
-	if len(args) == 0 {
-		return errors.New("no command")
-	}
-	a, err := lookup(user)
-	if err != nil {
-		return err
-	}
-	group, err := s.sup.opts.Cgroup.Group("services/" + s.pack.Name + "/" + strings.ReplaceAll("step-"+name, "/", "-"))
-	if err != nil {
-		return err
-	}
-	if err := renewGroup(group); err != nil {
-		return err
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return fmt.Errorf("output pipe: %w", err)
-	}
-	defer r.Close()
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Env, cmd.Dir = a.environ(), "/"
-	cmd.Stdout, cmd.Stderr = w, w
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: a.cred}
-	if group != nil {
-		f, err := group.Open()
-		if err != nil {
-			w.Close()
-			return err
-		}
-		defer f.Close()
-		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(f.Fd())
-	}
-	err = cmd.Start()
-	w.Close()
-	if err != nil {
-		return fmt.Errorf("start %s: %w", args[0], err)
-	}
-	copied := make(chan struct{})
-	s.sup.opts.Guard.Go("output of "+name, func() {
-		defer close(copied)
-		_ = logfile.Lines(r, func(line string) {
-			_, _ = io.WriteString(out, line+"\n")
-			if out != io.Discard {
-				_, _ = s.log.Write(logfile.Stamp(time.Now(), name, line))
-			}
-		})
-	})
-	err = cmd.Wait()
-	if group == nil {
-		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
-	}
-	if kerr := killGroup(group); err == nil {
-		err = kerr
-	}
-	_ = group.Remove()
-	<-copied // all writers are dead
-	if ctx.Err() != nil {
-		return fmt.Errorf("%s: %w", args[0], ctx.Err())
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", args[0], err)
-	}
-	return nil
 }
 
 // writeTemplates expands the pack's template files in place. An unchanged file is not written.

@@ -42,6 +42,7 @@ type Options struct {
 	Log       *slog.Logger
 	Expand    func(s string, v pack.Vars) (string, error) // pack.Expand
 	Policy    RestartPolicy
+	Helper    []string      // starts initsvc/launch, a specification is added; needed for private directories and limits of files
 	StepRetry time.Duration // pause before a failed first-time step is tried again; 10 s if 0
 }
 
@@ -102,41 +103,21 @@ func (s *Supervisor) Add(p pack.Pack, v pack.Vars, log *logfile.File) error {
 	return nil
 }
 
-// Start starts the named service and does not wait for it. What it needs must be started too, or it waits.
-func (s *Supervisor) Start(name string) error {
-	svc, err := s.find(name)
-	if err != nil {
-		return err
+// Remove forgets a stopped service.
+func (s *Supervisor) Remove(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, v := range s.services {
+		if v.pack.Name != name {
+			continue
+		}
+		if v.running() {
+			return fmt.Errorf("service %s: is running", name)
+		}
+		s.services = slices.Delete(s.services, i, i+1)
+		return nil
 	}
-	svc.start()
 	return nil
-}
-
-// Stop stops the named service in order and returns when its last process is gone.
-func (s *Supervisor) Stop(ctx context.Context, name string) error {
-	svc, err := s.find(name)
-	if err != nil {
-		return err
-	}
-	return svc.stop(ctx)
-}
-
-// Restart stops and starts the named service.
-func (s *Supervisor) Restart(ctx context.Context, name string) error {
-	if err := s.Stop(ctx, name); err != nil {
-		return err
-	}
-	return s.Start(name)
-}
-
-// Reload makes the named service read its configuration again: processes with a reload signal get it, after their templates
-// have been written anew.
-func (s *Supervisor) Reload(name string) error {
-	svc, err := s.find(name)
-	if err != nil {
-		return err
-	}
-	return svc.reload()
 }
 
 // StopAll stops the named services (all if none are named), those that others need last. Errors do not end it; the first is
@@ -180,7 +161,9 @@ func (s *Supervisor) StopAll(ctx context.Context, names ...string) error {
 func (s *Supervisor) Snapshot() []initapi.Service {
 	out := []initapi.Service{}
 	for _, v := range s.list() {
-		out = append(out, v.snapshot())
+		st := v.snapshot()
+		st.MemoryBytes = s.opts.Cgroup.Memory("services/" + v.pack.Name)
+		out = append(out, st)
 	}
 	return out
 }
@@ -247,22 +230,4 @@ func (s *Supervisor) list() []*Service {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.services)
-}
-
-func (s *Supervisor) find(name string) (*Service, error) {
-	for _, v := range s.list() {
-		if v.pack.Name == name {
-			return v, nil
-		}
-	}
-	return nil, &NotFoundError{Name: name}
-}
-
-// waitFor waits until the named services are ready. Those that nobody added are not waited for: the site does not run them.
-func (s *Supervisor) waitFor(ctx context.Context, names []string) error {
-	known := slices.DeleteFunc(slices.Clone(names), func(n string) bool { _, err := s.find(n); return err != nil })
-	if len(known) == 0 {
-		return nil
-	}
-	return s.WaitReady(ctx, known...)
 }

@@ -20,12 +20,17 @@ import (
 
 	"sayasystems.com/atlas/image/pack"
 	"sayasystems.com/atlas/initsvc/cgroup"
+	"sayasystems.com/atlas/initsvc/launch"
 	"sayasystems.com/atlas/initsvc/logfile"
 	"sayasystems.com/atlas/sentry/initapi"
 )
 
 // TestMain lets the test binary play the daemons of these tests: TEST_DAEMON says which.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == launch.Verb { // the test binary is its own launch helper
+		fmt.Fprintln(os.Stderr, launch.Main(os.Args[2]))
+		os.Exit(1)
+	}
 	if kind := os.Getenv("TEST_DAEMON"); kind != "" {
 		os.Exit(daemon(kind))
 	}
@@ -61,6 +66,12 @@ func daemon(kind string) int {
 		return 0
 	case "tcp":
 		if _, err := net.Listen("tcp", os.Getenv("ADDRESS")); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+	case "late socket":
+		time.Sleep(300 * time.Millisecond)
+		if _, err := net.Listen("unix", os.Getenv("ADDRESS")); err != nil {
 			fmt.Println(err)
 			return 1
 		}
@@ -107,6 +118,10 @@ func newBench(t *testing.T) *bench {
 	t.Helper()
 	tree := testCgroup(t)
 	dir := t.TempDir()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	b := &bench{t: t, dir: dir, tree: tree, Supervisor: New(Options{
 		Cgroup: tree, RunDir: filepath.Join(dir, "notify"), Root: dir, Log: slog.New(slog.DiscardHandler),
 		Expand: func(s string, v pack.Vars) (string, error) {
@@ -116,7 +131,7 @@ func newBench(t *testing.T) *bench {
 			return strings.ReplaceAll(s, "{{.Hostname}}", v.Hostname), nil
 		},
 		Policy:    RestartPolicy{Min: 20 * time.Millisecond, Max: 100 * time.Millisecond, HalfLife: time.Second},
-		StepRetry: 50 * time.Millisecond,
+		StepRetry: 50 * time.Millisecond, Helper: []string{exe, launch.Verb},
 	})}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -260,7 +275,14 @@ func TestRestartAndLastWords(t *testing.T) {
 	if s := b.Snapshot()[0]; s.Restarts != 3 || s.Error != "" {
 		t.Errorf("%d restarts, error %q; want 3 and none", s.Restarts, s.Error)
 	}
-	data, err := os.ReadFile(filepath.Join(b.dir, "log", "crash.log"))
+	var data []byte
+	var err error
+	for range 100 { // the last life's words may come after its readiness
+		if data, err = os.ReadFile(filepath.Join(b.dir, "log", "crash.log")); strings.Count(string(data), "dying") == 4 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 	if err != nil || strings.Count(string(data), " d: dying of grief\n") != 4 {
 		t.Errorf("log file: %v\n%s", err, data)
 	}
@@ -476,7 +498,7 @@ func TestTemplatesAndReload(t *testing.T) {
 		},
 	})
 	b.add(pack.Pack{Name: "none", Processes: []pack.Process{{Name: "d", Command: sh("sleep 1000")}}})
-	if err := b.Reload("a"); err == nil {
+	if err := b.Reload(t.Context(), "a"); err == nil {
 		t.Error("Reload of a stopped service must fail")
 	}
 	b.start("a", "none")
@@ -494,7 +516,7 @@ func TestTemplatesAndReload(t *testing.T) {
 	if err := os.WriteFile(conf, []byte("changed by hand"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Reload("a"); err != nil {
+	if err := b.Reload(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
 	if data, _ := os.ReadFile(conf); string(data) != "host office\n" {
@@ -509,7 +531,7 @@ func TestTemplatesAndReload(t *testing.T) {
 	if err != nil {
 		t.Error("the signal did not arrive")
 	}
-	if err := b.Reload("none"); err == nil || !strings.Contains(err.Error(), "restart it") {
+	if err := b.Reload(t.Context(), "none"); err == nil || !strings.Contains(err.Error(), "restart it") {
 		t.Errorf("Reload of what cannot = %v", err)
 	}
 }

@@ -1,6 +1,8 @@
 // Atlas is the administrator's command on a server: it asks init and sentry over their sockets, so it needs root and no network.
 //
-//	atlas status | power off|reboot | set add BAY | set start | service list|start|stop|restart|reload | boot | join-code
+//	atlas status | power off|reboot | set add BAY | set start | service list|start|stop|restart|reload|enable|disable|log|apply | boot | join-code
+//
+// Under the names of systemctl, service, journalctl, shutdown and others it does what these do elsewhere: see package habits.
 package main
 
 import (
@@ -14,12 +16,14 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"sayasystems.com/atlas/image/layout"
+	"sayasystems.com/atlas/sentry/atlas/habits"
 	"sayasystems.com/atlas/sentry/daemon"
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/peers"
@@ -29,6 +33,11 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if name := filepath.Base(os.Args[0]); habits.Known(name) {
+		code := habits.Main(ctx, name, os.Args[1:])
+		stop()
+		os.Exit(code)
+	}
 	if err := run(ctx, os.Args[1:], os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "atlas:", err)
 		os.Exit(1)

@@ -79,6 +79,7 @@ func newBox(t *testing.T, n int, name, addr string, role roles.Role, ports [2]in
 		"shadow":              "root:$6$r:1::::::\ndaemon:*:1::::::\nadmin:$6$a:1::::::\n",
 		"atlas/site.yaml":     "site: " + siteID + "\nname: Miller Dental\nhostname: office\nservice:\n  address: 10.7.0.10/24\n  mac: 02:a7:1a:50:00:01\n",
 		"atlas/verify.secret": "geheim\n",
+		"atlas/site.secret":   "sehr geheim\n",
 		"atlas/admin.nt":      "0123456789ABCDEF\n",
 	} {
 		must(t, os.WriteFile(filepath.Join(etc, f), []byte(text), 0o600))
@@ -188,8 +189,8 @@ func TestThreeServersJoin(t *testing.T) {
 		return err == nil || errors.Is(err, peers.ErrCode)
 	})
 	must(t, err)
-	if reply.Verify != "geheim" || len(reply.Shadow) != 2 || reply.Peers[0].Name != "left" || reply.NTHash == "" {
-		t.Errorf("join reply = %+v; want verify secret, two shadow entries, NT hash and left as peer", reply)
+	if reply.Verify != "geheim" || reply.Secret != "sehr geheim" || len(reply.Shadow) != 2 || reply.Peers[0].Name != "left" || reply.NTHash == "" {
+		t.Errorf("join reply = %+v; want verify secret, site secret, two shadow entries, NT hash and left as peer", reply)
 	}
 	// An interrupted installation repeats with the same code; another server may not use it.
 	if _, err := right.join(ctx, t, left, off.Code, port); err != nil {

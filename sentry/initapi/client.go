@@ -25,12 +25,19 @@ func NewClient(socket string) *Client {
 	if socket == "" {
 		socket = layout.InitSocket
 	}
-	return &Client{&http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+	return &Client{&http.Client{Timeout: 3 * time.Minute, Transport: &http.Transport{
 		MaxIdleConns: 2,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		},
 	}}}
+}
+
+// Patient returns a client that waits for as long as a service may take to stop.
+func (c *Client) Patient() *Client {
+	h := *c.http
+	h.Timeout = 5 * time.Minute
+	return &Client{&h}
 }
 
 // State asks for everything init knows.
@@ -51,9 +58,25 @@ func (c *Client) Inventory(ctx context.Context) (hwcheck.Inventory, error) {
 	return i, c.do(ctx, http.MethodGet, "/v1/inventory", nil, &i)
 }
 
-// Service does verb ("start", "stop", "restart", "reload") to a pack.
+// Service does verb ("start", "stop", "restart", "reload", "enable", "disable") to a pack, or to what a unit or process of one
+// names. Starting does not wait until it is ready, stopping waits until it is gone.
 func (c *Client) Service(ctx context.Context, name, verb string) error {
-	return c.do(ctx, http.MethodPost, "/v1/services/"+url.PathEscape(name)+"/"+url.PathEscape(verb), struct{}{}, nil)
+	_, err := c.ServiceNote(ctx, name, verb)
+	return err
+}
+
+// ServiceNote is Service that also returns what init has to say to it: what else was enabled, say. It may be empty.
+func (c *Client) ServiceNote(ctx context.Context, name, verb string) (string, error) {
+	var d Done
+	err := c.do(ctx, http.MethodPost, "/v1/services/"+url.PathEscape(name)+"/"+url.PathEscape(verb), struct{}{}, &d)
+	return d.Note, err
+}
+
+// ReloadSite lets init read the site's settings again and apply their list of services. The note says what was done.
+func (c *Client) ReloadSite(ctx context.Context) (string, error) {
+	var d Done
+	err := c.do(ctx, http.MethodPost, "/v1/site/reload", struct{}{}, &d)
+	return d.Note, err
 }
 
 // Power ends the system in order.
@@ -72,6 +95,12 @@ func (c *Client) Order(ctx context.Context, o roles.Order) error {
 }
 
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+	limit := 30 * time.Second
+	if method == http.MethodPost { // services take their time to stop
+		limit = 3 * time.Minute
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	var body io.Reader
 	if in != nil {
 		data, err := json.Marshal(in)

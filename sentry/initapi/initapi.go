@@ -4,7 +4,9 @@
 //	GET  /v1/state                       State
 //	GET  /v1/boot                        BootReport of this boot
 //	GET  /v1/inventory                   hwcheck.Inventory
-//	POST /v1/services/{name}/{verb}      verb: start, stop, restart, reload
+//	POST /v1/services/{name}/{verb}      Done; name: of a pack, or a unit or process of one. verb: start, stop, restart, reload,
+//	                                     enable, disable (these two change the site's settings and take packs' names only)
+//	POST /v1/site/reload                 Done: reads the site's settings again and applies their list of services
 //	POST /v1/power                       PowerRequest
 //	POST /v1/set/add                     AddRequest: take the disk in a bay into the set and rebuild it
 //	POST /v1/set/order                   roles.Order: an operator's decision while holding
@@ -13,6 +15,8 @@
 package initapi
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"sayasystems.com/atlas/roles"
@@ -48,6 +52,7 @@ type State struct {
 	Reasons   []roles.Reason  `json:"reasons,omitempty"`
 	Addresses Addresses       `json:"addresses"`
 	Services  []Service       `json:"services"`
+	Off       []Service       `json:"off"` // packs of the image that the site does not run; their State is "off"
 	Findings  []Finding       `json:"findings"`
 	Started   time.Time       `json:"started"`
 	MemoryKiB int             `json:"memory_kib"` // resident size of PID 1
@@ -77,26 +82,75 @@ type MemberInfo struct {
 type Addresses struct {
 	Management string `json:"management,omitempty"` // CIDR
 	Service    string `json:"service,omitempty"`    // CIDR
+	Service6   string `json:"service6,omitempty"`   // CIDR
 	ServiceMAC string `json:"service_mac,omitempty"`
 	Announced  bool   `json:"announced"` // true on the primary only
 }
 
-// Service is one pack's state. State: "starting", "ready", "failed", "stopped", "stopping".
+// Service is one pack's state. State: "starting", "ready", "failed", "stopped", "stopping", "off" (not chosen by the site).
 type Service struct {
-	Name      string    `json:"name"`
-	Title     string    `json:"title"`
-	State     string    `json:"state"`
-	Since     time.Time `json:"since"`
-	Restarts  int       `json:"restarts"`
-	Error     string    `json:"error,omitempty"` // last words of the process that failed
-	Processes []Process `json:"processes"`
+	Name        string    `json:"name"`
+	Title       string    `json:"title"`
+	State       string    `json:"state"`
+	Since       time.Time `json:"since"`
+	Restarts    int       `json:"restarts"`
+	Error       string    `json:"error,omitempty"`   // last words of the process that failed
+	Waiting     string    `json:"waiting,omitempty"` // what it waits for before it starts: "Database, which has failed"
+	Enabled     bool      `json:"enabled"`           // starts with the server, by the site's choice or since every server runs it
+	Log         string    `json:"log"`               // path of its log file; rotated ones beside it have .1, .2, …
+	MemoryBytes int64     `json:"memory_bytes,omitempty"`
+	Processes   []Process `json:"processes"`
 }
 
 // Process is one supervised process.
 type Process struct {
-	Name  string `json:"name"`
-	PID   int    `json:"pid"`
-	State string `json:"state"`
+	Name    string   `json:"name"`
+	PID     int      `json:"pid"` // 0: none, as with a oneshot that has done its work
+	State   string   `json:"state"`
+	Units   []string `json:"units"`   // names by which systemctl and service know it
+	Reloads bool     `json:"reloads"` // can read its configuration again without a restart
+	Error   string   `json:"error,omitempty"`
+}
+
+// Off is the state of a pack that the site does not run.
+const Off = "off"
+
+// Done answers what has been ordered. Note is for people: what was done besides, or what is still to be done; may be empty.
+type Done struct {
+	OK   bool   `json:"ok"`
+	Note string `json:"note,omitempty"`
+}
+
+// Find returns the service that name means, running or off: a pack's name, or else that of a unit or process (with or without
+// .service); then process is its index in Processes, else -1. Running services come before those that are off.
+func (s State) Find(name string) (svc Service, process int, ok bool) {
+	name = strings.TrimSuffix(name, ".service")
+	for _, list := range [][]Service{s.Services, s.Off} {
+		for _, v := range list {
+			if v.Name == name {
+				return v, -1, true
+			}
+		}
+	}
+	for _, list := range [][]Service{s.Services, s.Off} {
+		for _, v := range list {
+			for i, p := range v.Processes {
+				if slices.Contains(p.Units, name) {
+					return v, i, true
+				}
+			}
+		}
+	}
+	for _, list := range [][]Service{s.Services, s.Off} {
+		for _, v := range list {
+			for i, p := range v.Processes {
+				if p.Name == name {
+					return v, i, true
+				}
+			}
+		}
+	}
+	return Service{}, -1, false
 }
 
 // Finding is something wrong or worth telling. Severity: "info", "warning", "critical".

@@ -13,6 +13,7 @@ import (
 // Files of the set that a new server's set starts from, below /etc.
 const (
 	VerifySecret = "atlas/verify.secret"
+	SiteSecret   = "atlas/site.secret"
 	AdminNT      = "atlas/admin.nt"
 )
 
@@ -32,6 +33,10 @@ func ReadHandOut(etc string) (JoinReply, error) {
 		return r, fmt.Errorf("hand out the verification password: %w", err)
 	}
 	r.Verify = strings.TrimSpace(string(text))
+	if text, err = os.ReadFile(filepath.Join(etc, SiteSecret)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return r, fmt.Errorf("hand out the site's secret: %w", err)
+	}
+	r.Secret = strings.TrimSpace(string(text))
 	if text, err = os.ReadFile(filepath.Join(etc, AdminNT)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return r, fmt.Errorf("hand out the administrator's share password: %w", err)
 	}

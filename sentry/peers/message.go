@@ -65,7 +65,7 @@ func DecodeJoinReply(data []byte) (JoinReply, error) {
 		return r, errors.New("join reply: site.yaml is missing")
 	case len(r.Peers) == 0 || len(r.Peers) >= MaxServers:
 		return r, fmt.Errorf("join reply: it names %d servers", len(r.Peers))
-	case strings.ContainsAny(r.Admin+r.Verify, "\r\n\x00"):
+	case strings.ContainsAny(r.Admin+r.Verify+r.Secret, "\r\n\x00"):
 		return r, errors.New("join reply: line break in a password hash")
 	}
 	for _, p := range r.Peers {

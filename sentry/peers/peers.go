@@ -47,7 +47,7 @@ type JoinRequest struct {
 	Cert     string `json:"cert"`    // PEM
 }
 
-// JoinReply is all that a new server needs to belong to the site. It holds hashes and the verification password, and is only
+// JoinReply is all that a new server needs to belong to the site. It holds hashes, the verification password and the site's secret, and is only
 // ever sent to the bearer of a join code.
 type JoinReply struct {
 	Site     string          `json:"site"`
@@ -59,6 +59,7 @@ type JoinReply struct {
 	Shadow   []Shadow        `json:"shadow"`  // root and admin
 	NTHash   string          `json:"nt_hash"` // text of /etc/atlas/admin.nt; "" if the site has none
 	Verify   string          `json:"verify"`  // password of the verification account
+	Secret   string          `json:"secret"`  // from /etc/atlas/site.secret; "" if the site has none
 }
 
 // Shadow is one account's password hash, as in /etc/shadow.

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -28,7 +27,7 @@ func IMAP(ctx context.Context, t Target) Outcome {
 	if out, ok := certInTime(s.state, t, next); !ok {
 		return out
 	}
-	switch err := s.Login(user, "wrong-"+rand.Text()).Wait(); {
+	switch err := s.Login(user, wrongMailPassword).Wait(); {
 	case err == nil:
 		return Outcome{Fail, "a wrong password for " + user + " was accepted", "Correct Dovecot's settings (`doveconf -n`): anybody can read all mail."}
 	case !isNo(err):
@@ -83,7 +82,7 @@ func openIMAP(ctx context.Context, t Target, port string) (*imapSession, error) 
 func (s *imapSession) close() {
 	_ = s.Logout().Wait()
 	s.stop()
-	_ = s.Client.Close()
+	_ = s.Close()
 }
 
 // isNo tells whether the server answered NO (RFC 9051 7.1.2), rather than not at all.

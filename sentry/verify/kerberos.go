@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -59,7 +60,7 @@ func tickets(cfg *config.Config, t Target, realm, service, next string) Outcome 
 	err = kerberosLogin(cfg, user, realm, t.Secret, func(cl *client.Client) error {
 		tkt, _, err := cl.GetServiceTicket(service)
 		if err != nil {
-			return fmt.Errorf("ticket for %s: %w", service, err)
+			return fmt.Errorf("no ticket for %s: %w", service, plain(err))
 		}
 		key = tkt.SName.PrincipalNameString()
 		return nil
@@ -75,12 +76,26 @@ func kerberosLogin(cfg *config.Config, user, realm, password string, with func(*
 	cl := client.NewWithPassword(user, realm, password, cfg, client.DisablePAFXFAST(true))
 	defer cl.Destroy()
 	if err := cl.Login(); err != nil {
-		return err
+		return plain(err)
 	}
 	if with == nil {
 		return nil
 	}
 	return with(cl)
+}
+
+// plain takes from the library's error its own words for where in its code it happened.
+func plain(err error) error {
+	if err == nil {
+		return nil
+	}
+	s := err.Error()
+	for _, mark := range []string{"KRB Error: ", "dial tcp ", "AS Exchange Error: "} {
+		if i := strings.Index(s, mark); i >= 0 {
+			return errors.New(s[i:])
+		}
+	}
+	return err
 }
 
 // isWrongPassword tells whether the centre answered that the password is wrong (RFC 4120, 7.5.9: KDC_ERR_PREAUTH_FAILED), or gave

@@ -9,15 +9,15 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/go-ldap/ldap/v3"
 )
 
 // LDAP uses a directory as a program of the office does: it asks for TLS (RFC 4511, 4.14), logs in as the verification account,
-// reads that account's entry, writes a value into its description and reads it back. Before, it tries what must not work: a
-// password in clear, a wrong password, and a search without login. Each observer keeps one value of its own in the description.
-// Parameters: base (needed; "dc=office,dc=example"), user (the account's DN, needed), port ("389").
+// reads that account's entry, writes a value into one of its attributes and reads it back. Before, it tries what must not work: a
+// password in clear, a wrong password, and a search without login. Each observer keeps one value of its own in it.
+// Parameters: base (needed; "dc=office,dc=example"), user (the account's DN, needed), attribute (that is written, "description";
+// it must take several values), port ("389").
 func LDAP(ctx context.Context, t Target) Outcome {
 	base, user := t.Param("base", ""), t.Param("user", "")
 	if base == "" || user == "" {
@@ -26,22 +26,9 @@ func LDAP(ctx context.Context, t Target) Outcome {
 	if t.Secret == "" {
 		return noSecret(t)
 	}
-	p := ldapProbe{t: t, base: base, user: user, next: fmt.Sprintf("On %s look at the directory: `atlas service list`, and its log.", t.Server)}
-	port := t.Param("port", "389")
-	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(t.Address, port))
-	if err != nil {
-		return failed("connect to port "+port, err, p.next)
-	}
-	// The library's waits know no context: closing the connection ends them all.
-	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	defer stop()
-	p.conn = ldap.NewConn(raw, false)
-	p.conn.Start()
-	defer func() { _ = p.conn.Close() }()
-	if d, ok := ctx.Deadline(); ok {
-		p.conn.SetTimeout(time.Until(d))
-	}
-	out := p.run()
+	p := ldapProbe{t: t, base: base, user: user, close: func() {}, next: fmt.Sprintf("On %s look at the directory: `atlas service list`, and its log.", t.Server)}
+	defer func() { p.close() }()
+	out := p.run(ctx)
 	if ctx.Err() != nil && out.Status == Fail {
 		return Outcome{Fail, "the directory does not answer in time", p.next}
 	}
@@ -51,13 +38,16 @@ func LDAP(ctx context.Context, t Target) Outcome {
 type ldapProbe struct {
 	t          Target
 	conn       *ldap.Conn
+	close      func() // of conn
 	base, user string
 	next       string
 	warnings   []string
 }
 
-func (p *ldapProbe) run() Outcome {
-	for _, step := range []func() (Outcome, bool){p.contexts, p.anonymous, p.clear, p.startTLS, p.wrong, p.login} {
+func (p *ldapProbe) run(ctx context.Context) Outcome {
+	connect := func() (Outcome, bool) { return p.connect(ctx) }
+	// STARTTLS gets a connection of its own: the library refuses it while it still tidies up after an answer.
+	for _, step := range []func() (Outcome, bool){connect, p.contexts, p.anonymous, p.clear, connect, p.startTLS, p.wrong, p.login} {
 		if out, ok := step(); !ok {
 			return out
 		}
@@ -70,6 +60,24 @@ func (p *ldapProbe) run() Outcome {
 		return Outcome{Warn, seen + "; but " + strings.Join(p.warnings, ", and "), "If this is not wanted, correct the directory's access rules (olcAccess, olcSecurity)."}
 	}
 	return Outcome{Status: Pass, Evidence: seen + ", as are a password in clear and a search without login"}
+}
+
+func (p *ldapProbe) connect(ctx context.Context) (Outcome, bool) {
+	p.close()
+	port := p.t.Param("port", "389")
+	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(p.t.Address, port))
+	if err != nil {
+		return failed("connect to port "+port, err, p.next), false
+	}
+	// The library's waits know no context: closing the connection ends them all.
+	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	p.conn = ldap.NewConn(raw, false)
+	p.conn.Start()
+	p.close = func() {
+		stop()
+		_ = p.conn.Close()
+	}
+	return Outcome{}, true
 }
 
 // contexts compares what the directory says it holds (RFC 4512, 5.1) with the base: they differ once the site's domain was changed.
@@ -156,17 +164,18 @@ func (p *ldapProbe) login() (Outcome, bool) {
 	return Outcome{}, true
 }
 
-// roundTrip replaces this observer's value of the own entry's description and reads it back.
+// roundTrip replaces this observer's value of an attribute of the own entry and reads it back.
 func (p *ldapProbe) roundTrip() error {
+	attribute := p.t.Param("attribute", "description")
 	read := func() ([]string, error) {
-		res, err := p.search(p.user, "description")
+		res, err := p.search(p.user, attribute)
 		if err != nil {
 			return nil, fmt.Errorf("read: %w", err)
 		}
 		if len(res) != 1 {
 			return nil, errors.New("is not there, or cannot be read by its owner")
 		}
-		return res[0].GetAttributeValues("description"), nil
+		return res[0].GetEqualFoldAttributeValues(attribute), nil
 	}
 	have, err := read()
 	if err != nil {
@@ -176,10 +185,10 @@ func (p *ldapProbe) roundTrip() error {
 	m := ldap.NewModifyRequest(p.user, nil)
 	for _, v := range have {
 		if strings.HasPrefix(v, "probe of "+p.t.Observer+" ") {
-			m.Delete("description", []string{v})
+			m.Delete(attribute, []string{v})
 		}
 	}
-	m.Add("description", []string{want})
+	m.Add(attribute, []string{want})
 	if err := p.conn.Modify(m); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}

@@ -17,7 +17,7 @@ import (
 
 // SMB uses a share as an office computer does: it logs on as the verification account, reads the file that is there (parameter
 // file), writes one of its own, reads it back and deletes it. Before, it tries a wrong password, which must be refused. Parameters: share ("verify"), user
-// ("atlas-verify"), port ("445"), file (a file that must be there; "" = none), contains (text in it).
+// ("atlas-verify"), port ("445"), file (a file that must be there; "" = none), contains (text in it), write ("no" = only read).
 func SMB(ctx context.Context, t Target) Outcome {
 	if t.Secret == "" {
 		return noSecret(t)
@@ -48,6 +48,9 @@ func SMB(ctx context.Context, t Target) Outcome {
 			return Outcome{Fail, fmt.Sprintf("%s%s holds %s, without “%s”", seen, file, size(len(data)), text), next}
 		}
 		seen += "read " + file + ", "
+	}
+	if t.Param("write", "yes") == "no" {
+		return Outcome{Status: Pass, Evidence: strings.TrimRight(seen, ", :") + "; a wrong password is refused"}
 	}
 	if err := roundTrip(m, "probe-"+t.Observer); err != nil {
 		return failed("share "+share, err, next)

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -37,7 +36,7 @@ func SMTP(ctx context.Context, t Target) Outcome {
 	warning := ""
 	if to := t.Param("accept", ""); to != "" {
 		if err := s.recipient(to); err != nil {
-			return failed("mail to "+to, err, next)
+			return failed("mail to "+to, inTime(ctx, err), next)
 		}
 		seen = append(seen, "mail to "+to+" is taken")
 	}
@@ -48,13 +47,13 @@ func SMTP(ctx context.Context, t Target) Outcome {
 		case err == nil:
 			return Outcome{Fail, "mail to " + to + " is taken without a password", "Correct the mail server's settings at once (`mynetworks` and `smtpd_relay_restrictions`): anybody can send mail in the firm's name."}
 		case !refused(err):
-			return failed("mail to "+to, err, next)
+			return failed("mail to "+to, inTime(ctx, err), next)
 		default:
 			seen = append(seen, "mail to others is refused without a password")
 		}
 	}
 	if user != "" {
-		if out, ok := s.signIn(user, t.Secret, next); !ok {
+		if out, ok := s.signIn(ctx, user, t.Secret, next); !ok {
 			return out
 		}
 		seen = append(seen, "a wrong password is refused, "+user+"'s is taken")
@@ -107,7 +106,7 @@ func openSMTP(ctx context.Context, t Target, port string) (*smtpSession, error) 
 func (s *smtpSession) close() {
 	_ = s.Quit()
 	s.stop()
-	_ = s.Client.Close()
+	_ = s.Close()
 }
 
 func (s *smtpSession) says() string {
@@ -125,19 +124,28 @@ func (s *smtpSession) recipient(to string) error {
 	return s.Rcpt(to, nil)
 }
 
-// signIn tries a wrong password and then the right one.
-func (s *smtpSession) signIn(user, secret, next string) (Outcome, bool) {
+// wrongMailPassword is always the same one: Dovecot makes an address wait longer for each different one that it tries.
+const wrongMailPassword = "wrong-password-of-the-probe"
+
+// signIn tries a wrong password, in a session of its own since the library ends that with what Postfix takes for an attack, and
+// then the right one.
+func (s *smtpSession) signIn(ctx context.Context, user, secret, next string) (Outcome, bool) {
 	if !s.SupportsAuth(sasl.Plain) {
 		return Outcome{Fail, "port " + s.port + " does not ask for a password", next}, false
 	}
-	switch err := s.Auth(sasl.NewPlainClient("", user, "wrong-"+rand.Text())); {
+	other, err := openSMTP(ctx, s.t, s.port)
+	if err != nil {
+		return failed("connect to port "+s.port+" again", err, next), false
+	}
+	defer other.close()
+	switch err := other.Auth(sasl.NewPlainClient("", user, wrongMailPassword)); {
 	case err == nil:
 		return Outcome{Fail, "a wrong password for " + user + " was accepted", "Correct the mail server's settings at once: anybody can send mail in the firm's name."}, false
 	case !refused(err):
-		return failed("sign in with a wrong password", err, next), false
+		return failed("sign in with a wrong password", inTime(ctx, err), next), false
 	}
 	if err := s.Auth(sasl.NewPlainClient("", user, secret)); err != nil {
-		return failed("sign in as "+user, err, next), false
+		return failed("sign in as "+user, inTime(ctx, err), next), false
 	}
 	return Outcome{}, true
 }

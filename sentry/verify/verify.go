@@ -72,6 +72,7 @@ type Kind func(ctx context.Context, t Target) Outcome
 // Kinds are all probe kinds by the name that packs use. To add one is to add a file, and its line here.
 func Kinds() map[string]Kind {
 	return map[string]Kind{
+		"dns":      DNS,
 		"http":     HTTP,
 		"imap":     IMAP,
 		"kerberos": Kerberos,
@@ -79,10 +80,13 @@ func Kinds() map[string]Kind {
 		"mail":     Mail,
 		"mysql":    MySQL,
 		"nfs":      NFS,
+		"ntp":      NTP,
+		"nut":      NUT,
 		"pgsql":    PgSQL,
 		"ping":     Ping,
 		"smb":      SMB,
 		"smtp":     SMTP,
+		"ssh":      SSH,
 		"tcp":      TCP,
 	}
 }
@@ -93,17 +97,21 @@ func Kinds() map[string]Kind {
 // CheckParams tells a pack's author about a parameter that kind does not have.
 func CheckParams(kind string, params map[string]string) error {
 	known := map[string][]string{
+		"dns":      {"port", "name", "type", "contains", "timeout"},
 		"http":     {"scheme", "port", "path", "host", "status", "contains", "user", "unauthorized", "secret", "timeout"},
 		"imap":     {"port", "user", "secret", "tls", "timeout"},
 		"kerberos": {"port", "realm", "user", "service", "secret", "timeout"},
-		"ldap":     {"port", "base", "user", "secret", "timeout"},
+		"ldap":     {"port", "base", "user", "attribute", "secret", "timeout"},
 		"mail":     {"port", "imap", "user", "secret", "to", "tls", "timeout"},
 		"mysql":    {"port", "user", "secret", "database", "table", "scratch", "timeout"},
 		"nfs":      {"export", "uid", "portmap", "timeout"},
+		"ntp":      {"port", "offset", "timeout"},
+		"nut":      {"port", "ups", "timeout"},
 		"pgsql":    {"port", "user", "secret", "database", "table", "scratch", "timeout"},
 		"ping":     {"timeout"},
-		"smb":      {"port", "share", "user", "secret", "file", "contains", "timeout"},
+		"smb":      {"port", "share", "user", "secret", "file", "contains", "write", "timeout"},
 		"smtp":     {"port", "accept", "refuse", "open", "user", "secret", "tls", "timeout"},
+		"ssh":      {"port", "user", "timeout"},
 		"tcp":      {"port", "expect", "timeout"},
 	}[kind]
 	if known == nil {

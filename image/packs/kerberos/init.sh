@@ -1,16 +1,65 @@
-# Makes the realm's database: init.sh REALM FQDN. It is made aside with its master key, complete, and moved into place once it is
-# on disk: a power cut leaves none or a whole one. Then each service of this server gets its key in /etc/krb5.keytab.
+# Writes the addresses to listen on, and makes the realm's database: init.sh REALM FQDN ADDRESS [ADDRESS6]. The database is made
+# aside with its master key, complete, and moved into place once it is on disk: a power cut leaves none or a whole one. Then
+# each service of this server gets its key in /etc/krb5.keytab.
 set -eu
 realm=$1
 data=/var/lib/krb5kdc
 keytab=/etc/krb5.keytab
+listen=$3
+[ -z "${4-}" ] || listen="$3 [$4]" # no template can say this
 umask 077
+
+# Before anything is written: with the old files kadmin.local still reaches the accounts.
+have=$realm
+[ ! -s "$data/realm" ] || have=$(cat "$data/realm")
+if [ "$have" != "$realm" ]; then
+	echo "kerberos: the accounts in $data are of realm $have, but the site's realm is now $realm." \
+		"Set the domain in /etc/atlas/site.yaml back, or move $data and $keytab away and start again for an empty realm" >&2
+	exit 1
+fi
+
+conf=/etc/krb5kdc/atlas.conf
+cat >"$conf.new" <<END
+# Written at each start; edit /etc/atlas/site.yaml for domain and address, and kdc.conf for everything else. On the service address
+# only: other services have theirs on this machine.
+[kdcdefaults]
+	kdc_listen = $listen
+	kdc_tcp_listen = $listen
+
+[realms]
+	$realm = {
+		database_module = atlas
+		database_name = $data/principal
+		key_stash_file = $data/stash
+		acl_file = /etc/krb5kdc/kadm5.acl
+		kadmind_listen = $listen
+		kpasswd_listen = $listen
+		# No words are forbidden as passwords; without this line every tool says so at every start.
+		dict_file = /dev/null
+		max_life = 10h
+		max_renewable_life = 7d
+		default_principal_flags = +preauth
+	}
+END
+if cmp -s "$conf.new" "$conf"; then
+	rm "$conf.new"
+else
+	chmod 0644 "$conf.new"
+	sync "$conf.new"
+	mv "$conf.new" "$conf"
+fi
 
 if [ ! -s "$data/realm" ]; then
 	rm -rf "$data.new"
 	mkdir -m 0700 "$data.new"
-	sed "s|$data/|$data.new/|" /etc/krb5kdc/atlas.conf >"$data.new/atlas.conf"
-	sed "s|^include /etc/krb5kdc/atlas.conf|include $data.new/atlas.conf|" /etc/krb5kdc/kdc.conf >"$data.new/kdc.conf"
+	# LMDB survives a power cut in the middle of a write, the older DB2 may not; Debian 12 has no other.
+	library=db2
+	[ ! -e /usr/lib/x86_64-linux-gnu/krb5/plugins/kdb/klmdb.so ] || library=klmdb
+	# Without the time of each login, a login writes nothing.
+	printf '# Made with the database; it cannot be read as another kind.\n[dbmodules]\n\tatlas = {\n\t\tdb_library = %s\n\t\tdisable_last_success = true\n\t}\n' \
+		"$library" >"$data.new/database.conf"
+	sed "s|$data/|$data.new/|" "$conf" >"$data.new/atlas.conf"
+	printf 'include %s/atlas.conf\ninclude %s/database.conf\n' "$data.new" "$data.new" >"$data.new/kdc.conf"
 	# Nobody ever types the master key's password: the stash file beside the database has the key.
 	master=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 	printf '%s\n%s\n' "$master" "$master" | KRB5_KDC_PROFILE=$data.new/kdc.conf kdb5_util -r "$realm" create -s >/dev/null
@@ -25,13 +74,6 @@ if [ ! -s "$data/realm" ]; then
 	fi
 	mv "$data.new" "$data"
 	sync -f "$data"
-fi
-
-have=$(cat "$data/realm")
-if [ "$have" != "$realm" ]; then
-	echo "kerberos: the accounts in $data are of realm $have, but the site's realm is now $realm." \
-		"Set the domain in /etc/atlas/site.yaml back, or move $data and $keytab away and start again for an empty realm" >&2
-	exit 1
 fi
 
 # The keys of services on this server; those that are there stay, as clients may hold tickets for them.

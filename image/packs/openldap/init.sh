@@ -34,7 +34,7 @@ fill() {
 }
 
 # The administrator's password: its crypt hash says the same here.
-hash=$(sed -n 's/^admin:\([^:]*\):.*/\1/p' /etc/shadow)
+hash=$(sed -n 's/^admin:\([^:]*\):.*/\1/p' /etc/shadow | head -n 1)
 case $hash in
 '$'*) ;;
 *)

@@ -1,5 +1,5 @@
 # Makes the directories of the shares, and once the administrator's Samba account from the hash that the installer left: nobody
-# has to type the password twice. Run at every start.
+# has to type the password twice. init.sh SITE; run at every start.
 set -eu
 umask 022
 mkdir -p /var/lib/samba/private /var/cache/samba /var/log/samba
@@ -12,6 +12,13 @@ fi
 mkdir -p /srv/atlas-verify
 chown atlas-verify: /srv/atlas-verify
 chmod 0700 /srv/atlas-verify
+
+# The machine's SID stands in accounts and access lists. It is derived from the site's UUID, so that every set of the site has the
+# same; only before the first account, since accounts keep the SID that they were made with.
+if [ ! -e /var/lib/samba/private/secrets.tdb ] && [ ! -e /var/lib/samba/private/passdb.tdb ]; then
+	x=$(printf 'samba machine %s' "$1" | sha256sum)
+	net setlocalsid "S-1-5-21-$((0x$(printf %.8s "$x")))-$((0x$(printf %s "$x" | cut -c9-16)))-$((0x$(printf %s "$x" | cut -c17-24)))"
+fi
 
 hash=/etc/atlas/admin.nt
 passdb=/var/lib/samba/private/passdb.tdb

@@ -86,7 +86,11 @@ func (p *Ports) find(ctx context.Context, address string) error {
 		if err != nil {
 			return fmt.Errorf("port mapper: %w", err)
 		}
-		if *s.port = int(r.uint32()); *s.port == 0 || *s.port > 65535 {
+		*s.port = int(r.uint32())
+		if r.err != nil {
+			return fmt.Errorf("port mapper: %w", r.err)
+		}
+		if *s.port == 0 || *s.port > 65535 {
 			return fmt.Errorf("port mapper: no %s of version %d is registered", s.name, s.vers)
 		}
 	}
