@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,6 +23,7 @@ import (
 
 const (
 	kernelClientCable = "kclient0"
+	kernelClientLimit = "600" // seconds
 	kernelClientInit  = `#!/bin/sh
 # PID 1 of the kernel client: the machine around one command, which lies beside this file with its output and exit status.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp/home TMPDIR=/tmp LANG=C.UTF-8 KRB5_CONFIG=/tmp/etc/krb5.conf
@@ -98,8 +100,9 @@ func (l *Lab) KernelClient(ctx context.Context, script string) ([]byte, error) {
 		return nil, err
 	}
 	inside := "/tmp/" + filepath.Base(dir)
-	cmd, err := p.Command("linux.uml", "mem=320M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", "con0=null,fd:1", "con=null", "ssl=null",
-		"uml_dir="+inside, "quiet", "panic=-1", "vec0:transport=tap,ifname="+kernelClientCable+",mac=52:54:00:4e:46:53",
+	// gro=1 gives it buffers for the large packets that the switch hands on. It ends by itself even if this process is killed.
+	cmd, err := p.Command("timeout", "-k", "5", kernelClientLimit, "linux.uml", "mem=320M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", "con0=null,fd:1", "con=null", "ssl=null",
+		"uml_dir="+inside, "quiet", "panic=-1", "vec0:transport=tap,gro=1,ifname="+kernelClientCable+",mac=52:54:00:4e:46:53",
 		"init=/bin/sh", "--", inside+"/init", inside)
 	if err != nil {
 		return nil, fmt.Errorf("kernel client: %w", err)
@@ -163,10 +166,10 @@ func inOrder(dep, release string, names []string) ([]string, error) {
 			}
 			at = true
 			list := append([]string{path}, strings.Fields(needs)...)
-			for i := len(list) - 1; i >= 0; i-- {
-				if !seen[list[i]] {
-					seen[list[i]] = true
-					out = append(out, filepath.Join(release, list[i]))
+			for _, module := range slices.Backward(list) {
+				if !seen[module] {
+					seen[module] = true
+					out = append(out, filepath.Join(release, module))
 				}
 			}
 		}

@@ -115,7 +115,7 @@ func open(t *testing.T, s *site, primary, secondary string) *business {
 	for _, server := range []string{primary, secondary} {
 		s.enableAll(t, server)
 	}
-	s.healthy(t, primary, secondary)
+	s.serving(t, primary, secondary)
 	b.trust(t)
 	return b
 }
@@ -159,7 +159,7 @@ func (s *site) packs(t *testing.T, server string) []string {
 // sets were swapped.
 func TestEveryService(t *testing.T) {
 	s := use(t, "namespace", "vm")
-	s.healthy(t, "left", "right")
+	s.serving(t, "left", "right")
 	b := open(t, s, "left", "right")
 	t.Cleanup(func() { s.restoreServices(t) })
 	items := slices.Concat(webItems(), databaseItems(), fileItems(), peopleItems(), mailItems(), domainItems(), systemItems())
@@ -183,12 +183,13 @@ func TestEveryService(t *testing.T) {
 				}
 			})
 		}
+		t.Run("every probe is good", func(t *testing.T) { s.healthy(t, "left", "right") })
 	})
 	turn := func(primary, secondary string) {
 		s.off(t, "left", "right")
 		s.must(t, time.Minute, "swap", "left", "right")
 		s.on(t, "left", "right")
-		s.healthy(t, primary, secondary)
+		s.serving(t, primary, secondary)
 		b.primary = primary
 		t.Run("on "+primary+" after the swap", func(t *testing.T) {
 			for _, i := range items {
@@ -201,6 +202,7 @@ func TestEveryService(t *testing.T) {
 					}
 				})
 			}
+			t.Run("every probe is good", func(t *testing.T) { s.healthy(t, primary, secondary) })
 		})
 	}
 	turn("right", "left")

@@ -113,7 +113,7 @@ func systemItems() []item {
 			"nut", "UPS server",
 			nil,
 			func(b *business) error {
-				return b.says("END LIST UPS", "exec bash -c 'exec 3<>/dev/tcp/10.7.0.10/3493; printf \"LIST UPS\\nLOGOUT\\n\" >&3; timeout 10 cat <&3'")
+				return b.says("END LIST UPS", "timeout 15 bash -c 'exec 3<>/dev/tcp/10.7.0.10/3493; printf \"LIST UPS\\nLOGOUT\\n\" >&3; timeout 10 cat <&3'")
 			},
 		},
 		{

@@ -43,13 +43,19 @@ func TestMainJob(t *testing.T) {
 // healthy waits until the servers have their roles, all their services, and the page says that a swap would work.
 func (s *site) healthy(t *testing.T, primary, secondary string) {
 	t.Helper()
+	s.serving(t, primary, secondary)
+	for _, address := range []string{"10.7.0.11", "10.7.0.12"} {
+		eventually(t, "the page of "+address+" says ready", 3*time.Minute, func() error { return s.readiness(t, address) })
+	}
+}
+
+// serving waits until the servers have their roles and all their services.
+func (s *site) serving(t *testing.T, primary, secondary string) {
+	t.Helper()
 	s.wait(t, primary, "primary")
 	s.wait(t, secondary, "secondary")
 	s.wait(t, primary, "ready")
 	s.wait(t, secondary, "ready")
-	for _, address := range []string{"10.7.0.11", "10.7.0.12"} {
-		eventually(t, "the page of "+address+" says ready", 3*time.Minute, func() error { return s.readiness(t, address) })
-	}
 }
 
 func (s *site) readiness(t *testing.T, address string) error {

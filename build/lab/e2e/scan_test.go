@@ -32,7 +32,7 @@ func (s *site) scan(t *testing.T, args ...string) []string {
 // card. Only its management ports are open. The same scan finds the services of the primary.
 func TestTwinCannotBeReached(t *testing.T) {
 	s := use(t, "namespace", "vm")
-	s.healthy(t, "left", "right")
+	s.serving(t, "left", "right")
 	management := []string{"22/tcp", "8443/tcp", "8444/tcp"}
 	const all, fast = "-p-", "--min-rate=3000"
 	want := []string{"80/tcp", "443/tcp", "445/tcp"}

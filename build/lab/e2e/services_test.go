@@ -101,7 +101,7 @@ true`
 // TestKill kills the main process of every daemon in turn. Each is back and ready within its limit, and nothing of its former life is left.
 func TestKill(t *testing.T) {
 	s := use(t, "namespace", "vm")
-	s.healthy(t, "left", "right")
+	s.serving(t, "left", "right")
 	limit := 90 * time.Second // the longest readiness limit of a pack is for emulated machines
 	if s.kind == "vm" {
 		limit = 4 * time.Minute
@@ -114,7 +114,7 @@ func TestKill(t *testing.T) {
 			t.Run(v.Name+" "+p.Name, func(t *testing.T) { s.kill(t, "left", v.Name, p.Name, limit) })
 		}
 	}
-	s.healthy(t, "left", "right")
+	t.Run("every probe is good", func(t *testing.T) { s.healthy(t, "left", "right") })
 }
 
 func (s *site) kill(t *testing.T, server, name, process string, limit time.Duration) {
@@ -154,7 +154,7 @@ func (s *site) kill(t *testing.T, server, name, process string, limit time.Durat
 // need it goes on, and once it is mended the finding is gone.
 func TestBrokenConfiguration(t *testing.T) {
 	s := use(t, "namespace", "vm")
-	s.healthy(t, "left", "right")
+	s.serving(t, "left", "right")
 	runs := s.services(t, "left")
 	for _, c := range []struct{ pack, spoil, mend, says string }{
 		{"apache", "echo 'Nonsense on' >/etc/apache2/conf-enabled/zz-nonsense.conf", "rm /etc/apache2/conf-enabled/zz-nonsense.conf", "Nonsense"},
@@ -186,7 +186,7 @@ func TestBrokenConfiguration(t *testing.T) {
 			})
 		})
 	}
-	s.healthy(t, "left", "right")
+	t.Run("every probe is good", func(t *testing.T) { s.healthy(t, "left", "right") })
 }
 
 // finding is an error unless a server's page has a finding about it with the given words.

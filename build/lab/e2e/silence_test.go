@@ -103,7 +103,7 @@ func (s *site) capture(t *testing.T, d time.Duration, servers []string, f func()
 // nothing but to its peer, and answers to whoever looks at its management ports.
 func TestTwinSendsNothing(t *testing.T) {
 	s := use(t, "namespace", "vm")
-	s.healthy(t, "left", "right")
+	s.serving(t, "left", "right")
 	t.Cleanup(func() {
 		for _, server := range []string{"left", "right"} {
 			_, _ = s.lab(time.Minute, "exec", server, "--", "sh", "-c", "rm -f /etc/cron.d/e2e-chatter; postsuper -d ALL 2>/dev/null")
