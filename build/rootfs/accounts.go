@@ -35,9 +35,10 @@ func baseGroups() []group {
 	}
 }
 
-// baseUsers are accounts that base packages would make.
+// baseUsers are accounts that base packages would make, and the one that verifies the services, whichever these are.
 func baseUsers() []pack.Account {
 	return []pack.Account{
+		{Name: "atlas-verify", ID: 610, Home: "/nonexistent"},
 		{Name: "dhcpcd", ID: 654, Home: "/usr/lib/dhcpcd"},
 		{Name: "tcpdump", ID: 651},
 	}
