@@ -57,17 +57,18 @@ func TestPing(t *testing.T) {
 
 // What the service does not answer, refuses or does not know is told as such; the real transactions are tried in the lab.
 func TestNoServer(t *testing.T) {
-	for name, kind := range map[string]Kind{"smb": SMB, "mysql": MySQL} {
+	params := map[string]string{"base": "dc=example", "user": "uid=x,dc=example", "realm": "EXAMPLE", "service": "host/x"}
+	for name, kind := range map[string]Kind{"smb": SMB, "mysql": MySQL, "ldap": LDAP, "kerberos": Kerberos} {
 		for where, addr := range map[string]string{"closed": closedPort(t), "silent": silent(t)} {
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			from := time.Now()
-			got := kind(ctx, at(t, addr, nil))
+			got := kind(ctx, at(t, addr, params))
 			if got.Status != Fail || got.Next == "" || time.Since(from) > 3*time.Second {
 				t.Errorf("%s, %s port = %+v after %s; want fail with a next step in time", name, where, got, time.Since(from))
 			}
 			cancel()
 		}
-		target := at(t, closedPort(t), nil)
+		target := at(t, closedPort(t), params)
 		target.Secret = ""
 		if got := kind(t.Context(), target); got.Status != Skipped {
 			t.Errorf("%s without password = %+v; want skipped", name, got)

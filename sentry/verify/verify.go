@@ -56,11 +56,13 @@ type Kind func(ctx context.Context, t Target) Outcome
 // Kinds are all probe kinds by the name that packs use. To add one is to add a file, and its line here.
 func Kinds() map[string]Kind {
 	return map[string]Kind{
-		"http":  HTTP,
-		"mysql": MySQL,
-		"ping":  Ping,
-		"smb":   SMB,
-		"tcp":   TCP,
+		"http":     HTTP,
+		"kerberos": Kerberos,
+		"ldap":     LDAP,
+		"mysql":    MySQL,
+		"ping":     Ping,
+		"smb":      SMB,
+		"tcp":      TCP,
 	}
 }
 
@@ -70,11 +72,13 @@ func Kinds() map[string]Kind {
 // CheckParams tells a pack's author about a parameter that kind does not have.
 func CheckParams(kind string, params map[string]string) error {
 	known := map[string][]string{
-		"http":  {"scheme", "port", "path", "host", "status", "contains", "user", "secret", "timeout"},
-		"mysql": {"port", "user", "secret", "database", "table", "scratch", "timeout"},
-		"smb":   {"port", "share", "user", "secret", "file", "contains", "timeout"},
-		"ping":  {"timeout"},
-		"tcp":   {"port", "expect", "timeout"},
+		"http":     {"scheme", "port", "path", "host", "status", "contains", "user", "secret", "timeout"},
+		"kerberos": {"port", "realm", "user", "service", "secret", "timeout"},
+		"ldap":     {"port", "base", "user", "secret", "timeout"},
+		"mysql":    {"port", "user", "secret", "database", "table", "scratch", "timeout"},
+		"smb":      {"port", "share", "user", "secret", "file", "contains", "timeout"},
+		"ping":     {"timeout"},
+		"tcp":      {"port", "expect", "timeout"},
 	}[kind]
 	if known == nil {
 		return fmt.Errorf("probe kind %q is not known", kind)
