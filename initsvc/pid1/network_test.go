@@ -28,8 +28,8 @@ func TestPackWithoutAddress(t *testing.T) {
 	s := m.server(handover.Namespace)
 	stop := m.run(s)
 	defer stop()
-	st := m.wait(s, "serving", func(st initapi.State) bool { return serving(st) && finding(st, "no-address-addc").ID != "" })
-	if f := finding(st, "no-address-addc"); !strings.Contains(f.Next, "pack: addc") || f.Severity != "critical" {
+	st := m.wait(s, "serving", func(st initapi.State) bool { return serving(st) && finding(st, "site-services-addc").ID != "" })
+	if f := finding(st, "site-services-addc"); !strings.Contains(f.What, "pack: addc") || f.Severity != "critical" {
 		t.Errorf("finding %+v; want it to say what to write", f)
 	}
 	runs := func(name string) bool {

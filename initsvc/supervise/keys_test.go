@@ -169,7 +169,7 @@ func TestPrivate(t *testing.T) {
 			Name: "d", Private: []string{shared}, User: "nobody",
 			RunDirs: []pack.RunDir{{Path: shared, User: "nobody", Mode: "2750"}, {Path: shared + "/inner", User: "nobody"}},
 			Command: sh(`ls ` + shared + ` > ` + shared + `/inner/list; stat -c '%U %a' ` + shared + ` > ` + shared + `/` + name + `; exec sleep 1000`),
-			Ready:   pack.Ready{Command: sh("cat " + shared + "/" + name)},
+			Ready:   pack.Ready{Command: sh("grep . " + shared + "/" + name)},
 			// As its user, in its directories.
 			StopCommand: sh("id -un > " + shared + "/stopped; cat " + shared + "/" + name + " " + shared + "/inner/list"),
 		}
