@@ -70,8 +70,11 @@ type File struct {
 
 // Step is one command that is run when Unless does not exist yet; without Unless it is run at every start and must be idempotent.
 type Step struct {
-	Name    string   `yaml:"name" json:"name"`
-	Unless  string   `yaml:"unless,omitempty" json:"unless,omitempty"` // absolute path; the step is done once this exists
+	Name   string `yaml:"name" json:"name"`
+	Unless string `yaml:"unless,omitempty" json:"unless,omitempty"` // absolute path; the step is done once this exists
+	// Watch saves work at a boot: the step is left out when it succeeded before on this disk set, and since then the image, the pack's folder, the
+	// command's arguments and these paths have stayed as they were. It is run whenever the service is started by hand.
+	Watch   []string `yaml:"watch,omitempty" json:"watch,omitempty"`
 	Command []string `yaml:"command" json:"command"`
 	User    string   `yaml:"user,omitempty" json:"user,omitempty"`
 	Timeout string   `yaml:"timeout,omitempty" json:"timeout,omitempty"` // Go duration, "60s" if empty

@@ -214,6 +214,15 @@ func (l *loaded) checkSteps(key string, steps []Step) error {
 			return f.Errorf(k+".user", "%q is not an account name", s.User)
 		}
 		names[s.Name] = true
+		for j, p := range s.Watch {
+			w := fmt.Sprintf("%s.watch[%d]", k, j)
+			if !absolute(p) && !strings.HasPrefix(p, "{{.StateDir}}/") {
+				return f.Errorf(w, "%q must be an absolute path", p)
+			}
+			if err := checkTemplate(f, w, p); err != nil {
+				return err
+			}
+		}
 		if err := checkTemplate(f, k+".unless", s.Unless); err != nil {
 			return err
 		}

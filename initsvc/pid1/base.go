@@ -78,7 +78,7 @@ func (s *Server) startGroups() error {
 	defer s.mu.Unlock()
 	s.tree = t
 	s.sup = supervise.New(supervise.Options{
-		Cgroup: t, RunDir: filepath.Join(s.o.Dirs.Run, "notify"), Guard: s.guard, Log: s.log, Expand: s.p.Expand,
+		Cgroup: t, RunDir: filepath.Join(s.o.Dirs.Run, "notify"), Guard: s.guard, Log: s.log, Expand: s.p.Expand, Version: s.o.Handover.Version,
 		Helper: s.launchHelper(),
 	})
 	return err

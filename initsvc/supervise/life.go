@@ -20,6 +20,7 @@ func (s *Service) start() {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	s.starts++
 	s.cancel, s.done, s.want, s.err, s.waiting, s.armed = cancel, make(chan struct{}), Starting, "", "", false
 	done := s.done
 	s.mu.Unlock()

@@ -14,11 +14,13 @@ import (
 
 // Service is one pack under supervision.
 type Service struct {
-	sup   *Supervisor
-	pack  pack.Pack
-	vars  pack.Vars
-	log   *logfile.File
-	procs []*process
+	sup    *Supervisor
+	pack   pack.Pack
+	vars   pack.Vars
+	log    *logfile.File
+	procs  []*process
+	folder folder
+	starts int // since init runs; guarded by mu until live begins
 
 	ops  sync.Mutex // around begin and end of processes
 	open bool       // processes may be begun and ended; guarded by ops

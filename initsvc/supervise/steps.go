@@ -70,6 +70,9 @@ func (s *Service) steps(ctx context.Context, steps []pack.Step) error {
 		if err != nil {
 			return fmt.Errorf("step %s: %w", st.Name, err)
 		}
+		if s.unchanged(st, args) {
+			continue
+		}
 		start := time.Now()
 		sctx, cancel := context.WithTimeout(ctx, duration(st.Timeout, time.Minute))
 		var out bytes.Buffer
@@ -78,6 +81,7 @@ func (s *Service) steps(ctx context.Context, steps []pack.Step) error {
 		if err != nil {
 			return &StepError{Step: st.Name, Err: err, Last: lastLines(out.String(), 5)}
 		}
+		s.stamp(st, args)
 		s.sup.opts.Log.Info("step done", "service", s.pack.Name, "step", st.Name, "took", time.Since(start).Round(time.Millisecond))
 	}
 	return nil

@@ -41,6 +41,7 @@ type Options struct {
 	Guard     guard.Guard
 	Log       *slog.Logger
 	Expand    func(s string, v pack.Vars) (string, error) // pack.Expand
+	Version   string                                      // of the image: steps that watch something are run again when it changes
 	Policy    RestartPolicy
 	Helper    []string      // starts initsvc/launch, a specification is added; needed for private directories and limits of files
 	StepRetry time.Duration // pause before a failed first-time step is tried again; 10 s if 0

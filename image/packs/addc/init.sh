@@ -1,4 +1,4 @@
-# Makes the domain, its certificate and what depends on the address: init.sh ADDRESS DOMAIN SITE "FORWARDERS". Run at every start.
+# Makes the domain, its certificate and what depends on the address: init.sh ADDRESS DOMAIN SITE "FORWARDERS". May be run again at any time.
 # The domain is made in a directory of its own and moved into place when it is complete and on disk, so that a power cut leaves
 # either none or a whole one.
 set -eu

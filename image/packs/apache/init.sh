@@ -1,5 +1,5 @@
 # Enables the modules, the configuration and the sites that this image counts on, in the way and with the memory of a2enmod and its
-# brothers: what the administrator has disabled with them stays so. Run at every start.
+# brothers: what the administrator has disabled with them stays so. May be run again at any time.
 set -eu
 umask 022
 

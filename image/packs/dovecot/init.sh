@@ -1,5 +1,5 @@
 # Makes the mailbox and the password file of the verification account, and once the administrator's file and the certificate's links:
-# init.sh RELEASE ADDRESS ADDRESS6. Run at every start.
+# init.sh RELEASE ADDRESS ADDRESS6. May be run again at any time.
 set -eu
 umask 022
 local=/etc/dovecot/local.conf

@@ -1,4 +1,4 @@
-# Gives the verification account its password: verify.sh REALM. Run at every start; writes only when it has another.
+# Gives the verification account its password: verify.sh REALM. May be run again at any time; writes only when it has another.
 set -eu
 p=atlas-verify@$1
 secret=/etc/atlas/verify.secret

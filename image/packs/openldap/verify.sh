@@ -1,4 +1,4 @@
-# Gives the verification account its entry and password: verify.sh BASE. Run at every start; writes only when something is missing.
+# Gives the verification account its entry and password: verify.sh BASE. May be run again at any time; writes only when something is missing.
 set -eu
 dn="uid=atlas-verify,ou=services,$1"
 secret=/etc/atlas/verify.secret

@@ -1,5 +1,5 @@
 # Makes the cluster "main" in a directory of its own and moves it into place when it is complete and on disk, so that a power cut
-# leaves either none or a whole one; writes the part of its configuration that is the site's: init.sh ADDRESS [ADDRESS6]. Run at every start.
+# leaves either none or a whole one; writes the part of its configuration that is the site's: init.sh ADDRESS [ADDRESS6]. May be run again at any time.
 set -eu
 . /usr/lib/atlas/packs/postgresql/version.sh
 here=/usr/lib/atlas/packs/postgresql

@@ -1,4 +1,4 @@
-# The verification database: one row that probes read, and a table that they may write. Run at every start.
+# The verification database: one row that probes read, and a table that they may write. May be run again at any time.
 set -eu
 secret=/etc/atlas/verify.secret
 [ -s "$secret" ] || { echo "postgresql: $secret is missing; the installer makes it" >&2; exit 1; }

@@ -1,5 +1,5 @@
 # Makes the directories of the shares, and once the administrator's Samba account from the hash that the installer left: nobody
-# has to type the password twice. init.sh SITE; run at every start.
+# has to type the password twice. init.sh SITE; May be run again at any time.
 set -eu
 umask 022
 mkdir -p /var/lib/samba/private /var/cache/samba /var/log/samba

@@ -1,4 +1,4 @@
-# Gives the verification account its password, and its share a file to read. Run at every start.
+# Gives the verification account its password, and its share a file to read. May be run again at any time.
 set -eu
 secret=/etc/atlas/verify.secret
 [ -s "$secret" ] || { echo "samba: $secret is missing; the installer makes it" >&2; exit 1; }

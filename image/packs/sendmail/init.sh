@@ -1,4 +1,4 @@
-# Makes sendmail.cf and submit.cf of their sources where these are newer, and the databases. Run at every start.
+# Makes sendmail.cf and submit.cf of their sources where these are newer, and the databases. May be run again at any time.
 set -eu
 umask 022
 cd /etc/mail
