@@ -52,7 +52,7 @@ test-namespace: ## the main job in the namespace lab (root)
 	ATLAS_LAB_TESTS=namespace ATLAS_OUT=$(abspath $(OUT)) $(GO) test -count=1 -timeout 20m -v ./build/lab/e2e
 
 twin-silence: ## what a twin sends, listened to at the switch for ten minutes, and all its ports scanned (KIND=namespace|vm, not auto)
-	ATLAS_LAB_TESTS=$(if $(filter vm,$(KIND)),vm,namespace) ATLAS_CAPTURE=600 ATLAS_OUT=$(abspath $(OUT)) $(GO) test -count=1 -timeout 90m -v -run TestTwin ./build/lab/e2e
+	ATLAS_LAB_TESTS=$(if $(filter vm,$(KIND)),vm,namespace) ATLAS_CAPTURE=600 ATLAS_LONG=1 ATLAS_OUT=$(abspath $(OUT)) $(GO) test -count=1 -timeout 90m -v -run TestTwin ./build/lab/e2e
 
 ROUNDS ?= 5
 bench-boot: image ## boot time and memory against the same services under systemd, in the vm lab (ROUNDS boots of each, in turn)

@@ -269,7 +269,7 @@ func mailItems() []item {
 			func(b *business) error {
 				rc := strings.Join([]string{
 					"IMAPAccount office", "Host office.office.example", "User anna", "Pass " + password, "TLSType IMAPS", "CertificateFile /tmp/site.crt", "AuthMechs PLAIN LOGIN", "",
-					"IMAPStore far", "Account office", "", "MaildirStore near", "Path /tmp/home/mail/", "Inbox /tmp/home/mail/INBOX", "", "Channel all", "Far :far:", "Near :near:", "Patterns INBOX", "Create Near", "Sync Pull", "",
+					"IMAPStore far", "Account office", "", "MaildirStore near", "Path /tmp/home/mail/", "Inbox /tmp/home/mail/INBOX", "", "Channel all", "Far :far:", "Near :near:", "Patterns INBOX", "Create Near", "Sync Pull", "SyncState *", "",
 				}, "\n")
 				return first(
 					func() error {
