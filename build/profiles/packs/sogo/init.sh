@@ -42,6 +42,30 @@ userPassword: $(printf %s "$dir" | slappasswd -n -T /dev/stdin)
 LDIF
 fi
 
+# A person without a mailbox, for the verifier: it logs in and reads a calendar as all people of the directory do.
+secret=/etc/atlas/verify.secret
+[ -s "$secret" ] || { echo "sogo: $secret is missing; the installer makes it" >&2; exit 1; }
+hash=$(tr -d '\n' <"$secret" | slappasswd -n -T /dev/stdin)
+person="uid=sogo-verify,ou=people,$base"
+if ldap ldapsearch -LLL -b "ou=people,$base" -s one '(uid=sogo-verify)' dn 2>/dev/null | grep -q '^dn:'; then
+	ldap ldapmodify >/dev/null <<LDIF
+dn: $person
+changetype: modify
+replace: userPassword
+userPassword: $hash
+LDIF
+else
+	ldap ldapadd >/dev/null <<LDIF
+dn: $person
+objectClass: inetOrgPerson
+uid: sogo-verify
+cn: Verification
+sn: Verification
+mail: sogo-verify@$domain
+userPassword: $hash
+LDIF
+fi
+
 # The configuration is made once and is the administrator's from then on. Debian's default is recognised by its password.
 conf=/etc/sogo/sogo.conf
 if [ ! -s "$conf" ] || grep -q 'sogo:password@' "$conf"; then
