@@ -15,8 +15,8 @@ printf 'LABEL=bench / ext4 errors=remount-ro 0 1\n' >"$root/etc/fstab"
 in_root systemctl enable systemd-networkd
 install -d -m 0700 "$root/root/.ssh"
 
-# What a site of ATLAS does not run by default.
-for unit in sogo memcached samba-ad-dc winbind nmbd nut-server nut-monitor nut-client nut-driver-enumerator systemd-networkd-wait-online; do
+# What a site of ATLAS does not run by default; ganesha is for the namespace lab only.
+for unit in sogo memcached samba-ad-dc winbind nmbd nfs-ganesha nfs-ganesha-lock nut-server nut-monitor nut-client nut-driver-enumerator nut-driver-enumerator.path systemd-networkd-wait-online; do
 	in_root systemctl disable "$unit" >/dev/null 2>&1 || :
 	in_root systemctl mask "$unit" >/dev/null 2>&1 || :
 done
