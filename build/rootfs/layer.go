@@ -51,6 +51,9 @@ func (l Layer) Packs(packs []pack.Pack) (Layer, error) {
 			return nil, fmt.Errorf("pack %s: %w", p.Name, err)
 		}
 		for _, f := range p.Files {
+			if f.Template { // init writes it where the pack runs; unexpanded it would only mislead
+				continue
+			}
 			mode := fs.FileMode(0o644)
 			if f.Mode != "" {
 				n, err := strconv.ParseUint(f.Mode, 8, 12)
