@@ -137,6 +137,18 @@ func Of(pid int) string {
 	return ""
 }
 
+// Weight gives the group its share of the processor when there is not enough for all: 1 to 10000, 100 is everyone's. It is best effort, as
+// limits are.
+func (g *Group) Weight(share int) {
+	if g == nil {
+		return
+	}
+	if f, err := os.OpenFile(filepath.Join(g.dir, "cpu.weight"), os.O_WRONLY, 0); err == nil { // not there without the controller
+		_, _ = f.WriteString(strconv.Itoa(share))
+		_ = f.Close()
+	}
+}
+
 // Limit bounds the group: memory as "512M" or "2G", processes by number; "" and 0 bound nothing. Where the machine has no
 // controller for it, there is no bound.
 func (g *Group) Limit(memory string, processes int) error {

@@ -216,6 +216,7 @@ func (s *Server) startAccess(context.Context) (string, error) {
 	if err != nil {
 		errs = append(errs, err)
 	}
+	s.weighSentry(20)
 	own := slices.DeleteFunc(slices.Clone(packs), func(p pack.Pack) bool { return p.Scope != "server" })
 	own = append(own, sentryPack(s.o.Dirs.Lib))
 	for _, p := range own {

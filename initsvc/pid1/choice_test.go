@@ -110,8 +110,8 @@ func TestSwitchingServices(t *testing.T) {
 		t.Errorf("after disable: %+v", st.Services)
 	}
 	// A bad file changes nothing.
-	m.settings("services: [web, mail, othermail]\n")
-	if _, err := s.ReloadSite(ctx); err == nil || !strings.Contains(err.Error(), "site.yaml:6: services[0]: web needs db") || !strings.Contains(err.Error(), "othermail cannot run beside mail") {
+	m.settings("services: [ghost, mail, othermail]\n")
+	if _, err := s.ReloadSite(ctx); err == nil || !strings.Contains(err.Error(), "site.yaml:6: services[0]: ghost is no service") || !strings.Contains(err.Error(), "othermail cannot run beside mail") {
 		t.Errorf("ReloadSite = %v; want file, line and key of both mistakes", err)
 	}
 	if st := s.State(ctx); running(st) != "db" {

@@ -60,9 +60,23 @@ func (s *Server) finish(_ context.Context, outcome string) {
 	if !changed {
 		return
 	}
+	s.weighSentry(100)
 	s.log.Info("boot finished", "outcome", outcome, "total", s.sinceKernel().Round(time.Millisecond))
 	if err := s.saveReport(); err != nil {
 		s.log.Warn("boot report not kept", "err", err)
+	}
+}
+
+// weighSentry gives sentry its share of a busy processor. While the server boots the services go first: there is little to verify before they run.
+func (s *Server) weighSentry(share int) {
+	s.mu.Lock()
+	t := s.tree
+	s.mu.Unlock()
+	if t == nil {
+		return
+	}
+	if g, err := t.Group("services/sentry"); err == nil {
+		g.Weight(share)
 	}
 }
 
