@@ -136,6 +136,17 @@ func (n NewSite) check(f *settings.File) error {
 	if !siteconf.ValidName(n.Hostname) {
 		errs = append(errs, f.Errorf("new_site.hostname", "must be the name that clients use: lower-case letters, digits and hyphens, at most 32"))
 	}
+	if n.Domain != "" && !siteconf.ValidDomain(n.Domain) {
+		errs = append(errs, f.Errorf("new_site.domain", "must be a DNS domain in lower case such as office.example"))
+	}
+	if err := siteconf.CheckAddresses(f, "new_site.addresses", n.Addresses, n.Service.Address); err != nil {
+		errs = append(errs, err)
+	}
+	for i, s := range n.Services {
+		if !siteconf.ValidName(s) {
+			errs = append(errs, f.Errorf(fmt.Sprintf("new_site.services[%d]", i), "%q is not the name of a service", s))
+		}
+	}
 	if err := n.Service.Check(f, "new_site.service"); err != nil {
 		errs = append(errs, err)
 	}

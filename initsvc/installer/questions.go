@@ -1,6 +1,7 @@
 package installer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -125,6 +126,11 @@ func questions() []question {
 			def: func(d *draft) string { return d.a.New.Hostname },
 		},
 		{
+			key: "new_site.domain", label: "DNS domain of the office", skip: notNew, take: takeDomain,
+			help: text("Mail is for people at this domain, and the directory and its logins are named after it. It is hard to change later."),
+			def:  func(d *draft) string { return cmp.Or(d.a.New.Domain, siteconf.DefaultDomain) },
+		},
+		{
 			key: "password", label: "Administrator's password", secret: true, skip: notNew, take: takePassword,
 			help: text(fmt.Sprintf("For console, dashboard, ssh and shares; at least %d characters. It is not shown.", install.MinPassword)),
 			def:  func(d *draft) string { return d.a.Password },
@@ -245,6 +251,14 @@ func takeHostname(d *draft, s string) error {
 		return errors.New("use lower-case letters, digits and hyphens, at most 32, without the domain")
 	}
 	d.a.New.Hostname = s
+	return nil
+}
+
+func takeDomain(d *draft, s string) error {
+	if !siteconf.ValidDomain(s) {
+		return errors.New("write a domain in lower case such as office.example, or take the one that is offered, which stays inside the office")
+	}
+	d.a.New.Domain = s
 	return nil
 }
 

@@ -245,6 +245,7 @@ func summary(c *console, d *draft, p install.Plan) {
 		row("New site", "%s", a.New.Name)
 		row("Service address", "%s, gateway %s, DNS %s", a.New.Service.Address, orNone(a.New.Service.Gateway), orNone(strings.Join(a.New.Service.DNS, " ")))
 		row("Host name", "%s", a.New.Hostname)
+		row("Domain", "%s", a.New.Domain)
 	case a.Join != nil && a.Join.File:
 		row("Join", "%s at %s, code from the stick", d.onStick.Name, d.onStick.Address)
 	case a.Join != nil:

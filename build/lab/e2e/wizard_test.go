@@ -87,6 +87,7 @@ func TestWizard(t *testing.T) {
 	y.answer("Gateway of the service address", "none")
 	y.answer("DNS servers of the services", "none")
 	y.answer("Host name that clients use", "office")
+	y.answer("DNS domain of the office", "office.example")
 	s.admin = "correct horse 7"
 	y.answer("Administrator's password:", s.admin)
 	y.answer("The same again:", s.admin)
