@@ -88,7 +88,7 @@ func treeNote(r tree.Report) string {
 func mountSystem(h handover.Handover) error {
 	var errs []error
 	if h.Kind == handover.Hardware {
-		errs = append(errs, mounts.Private(), mounts.All(mounts.Early()))
+		errs = append(errs, mounts.Private(), mounts.All(mounts.Early()), mounts.DevLinks("/dev"))
 	}
 	errs = append(errs, mounts.Bind("/", layout.ImageDir))
 	// Where /var/lock leads: apache2ctl and programs with serial lines make their locks there.

@@ -70,7 +70,7 @@ func daemonCommand(log *slog.Logger) *cobra.Command {
 	f.StringVar(&cfg.Listen, "listen", cfg.Listen, "`address` to serve on instead of the management address")
 	f.IntVar(&cfg.PeerPort, "peer-port", cfg.PeerPort, "`port` for the other servers")
 	f.IntVar(&cfg.PagePort, "page-port", cfg.PagePort, "`port` of the page")
-	f.DurationVar(&cfg.Interval, "interval", 15*time.Second, "`time` between two runs of a probe")
+	f.DurationVar(&cfg.Interval, "interval", 30*time.Second, "`time` between two runs of a probe")
 	return c
 }
 

@@ -241,7 +241,7 @@ func (l *loaded) fill() {
 	}
 	for _, steps := range [][]Step{l.Init, l.TestData} {
 		for i := range steps {
-			def(&steps[i].Timeout, "60s")
+			def(&steps[i].Timeout, "5m")
 		}
 	}
 	for i := range l.Processes {

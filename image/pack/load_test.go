@@ -24,7 +24,7 @@ func TestLoad(t *testing.T) {
 		PackagesFor: []ReleasePackages{{"13", []string{"php8.4"}}},
 		Accounts:    []Account{{"web", 601, "/srv/www", []string{"users"}}},
 		Files:       []File{{"web.conf", "/etc/web.conf", "0644", true}},
-		Init:        []Step{{Name: "make", Unless: "/srv/www", Command: []string{"/bin/mkdir", "/srv/www"}, Timeout: "60s"}},
+		Init:        []Step{{Name: "make", Unless: "/srv/www", Command: []string{"/bin/mkdir", "/srv/www"}, Timeout: "5m"}},
 		Processes: []Process{{
 			Name: "web", Command: []string{"/usr/sbin/web", "-l", "{{.Service}}"}, User: "web", Env: []string{"NAME={{.Hostname}}"},
 			RunDirs: []RunDir{{Path: "/run/web", Mode: "0755"}}, Ready: Ready{TCP: 80, Timeout: "60s"}, Stop: "TERM", StopTimeout: "20s",

@@ -77,7 +77,7 @@ type Step struct {
 	Watch   []string `yaml:"watch,omitempty" json:"watch,omitempty"`
 	Command []string `yaml:"command" json:"command"`
 	User    string   `yaml:"user,omitempty" json:"user,omitempty"`
-	Timeout string   `yaml:"timeout,omitempty" json:"timeout,omitempty"` // Go duration, "60s" if empty
+	Timeout string   `yaml:"timeout,omitempty" json:"timeout,omitempty"` // Go duration, "5m" if empty
 }
 
 // Process is one supervised daemon.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,6 +40,19 @@ func Early() []Mount {
 		{Source: "efivarfs", Target: "/sys/firmware/efi/efivars", Type: "efivarfs", Flags: safe, Optional: true},
 		{Source: "securityfs", Target: "/sys/kernel/security", Type: "securityfs", Flags: safe, Optional: true},
 	}
+}
+
+// DevLinks makes the names below dev that programs and scripts expect and the kernel does not make (udev's static nodes, in other systems).
+func DevLinks(dev string) error {
+	var errs []error
+	for name, to := range map[string]string{
+		"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2", "core": "/proc/kcore",
+	} {
+		if err := os.Symlink(to, filepath.Join(dev, name)); err != nil && !errors.Is(err, fs.ErrExist) {
+			errs = append(errs, fmt.Errorf("make %s: %w", filepath.Join(dev, name), err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // All mounts each of list that is not a mount point yet, and returns the errors together.

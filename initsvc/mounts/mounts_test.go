@@ -29,3 +29,18 @@ broken
 		t.Errorf("unescape = %q", got)
 	}
 }
+
+func TestDevLinks(t *testing.T) {
+	dir := t.TempDir()
+	for range 2 { // again does no harm
+		if err := DevLinks(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if to, err := os.Readlink(dir + "/stdin"); err != nil || to != "/proc/self/fd/0" {
+		t.Errorf("stdin leads to %q, %v", to, err)
+	}
+	if err := DevLinks(dir + "/none"); err == nil {
+		t.Error("a directory that is not there is no error")
+	}
+}

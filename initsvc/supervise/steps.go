@@ -74,7 +74,7 @@ func (s *Service) steps(ctx context.Context, steps []pack.Step) error {
 			continue
 		}
 		start := time.Now()
-		sctx, cancel := context.WithTimeout(ctx, duration(st.Timeout, time.Minute))
+		sctx, cancel := context.WithTimeout(ctx, duration(st.Timeout, 5*time.Minute))
 		var out bytes.Buffer
 		err = s.command(sctx, order{name: st.Name, args: args, user: st.User, out: &out})
 		cancel()

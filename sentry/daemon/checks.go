@@ -93,6 +93,9 @@ func (d *Daemon) packCheck(t target, k pack.Pack, pr pack.Probe) verify.Check {
 	if s := pr.Params["timeout"]; s != "" {
 		c.Timeout, _ = time.ParseDuration(s)
 	}
+	if s := pr.Params["every"]; s != "" {
+		c.Every, _ = time.ParseDuration(s)
+	}
 	kind, ok := d.cfg.Kinds[pr.Kind]
 	if !ok {
 		c.Run = func(context.Context) verify.Outcome {

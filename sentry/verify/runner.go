@@ -18,13 +18,14 @@ type Check struct {
 	Title   string
 	Minor   bool
 	Timeout time.Duration // of one run; 10 s if 0
+	Every   time.Duration // between runs, ±10 %; the Runner's Interval if 0
 	Run     func(ctx context.Context) Outcome
 }
 
 // Settings of a Runner; zero values give the defaults.
 type Settings struct {
 	Observer string
-	Interval time.Duration // between runs, ±10 %; 15 s
+	Interval time.Duration // between runs, ±10 %; 30 s
 	Quick    time.Duration // first wait after a run that did not pass, and after Kick; 2 s. It grows to Interval.
 	History  int           // points kept per check; 60
 	Now      func() time.Time
@@ -50,7 +51,7 @@ type running struct {
 // NewRunner makes a runner without checks.
 func NewRunner(s Settings) *Runner {
 	if s.Interval <= 0 {
-		s.Interval = 15 * time.Second
+		s.Interval = 30 * time.Second
 	}
 	if s.Quick <= 0 {
 		s.Quick = 2 * time.Second
@@ -81,13 +82,13 @@ func (r *Runner) Set(ctx context.Context, checks []Check) {
 		keep[k] = true
 		if old := r.checks[k]; old != nil {
 			old.check = c
-			old.result.Title, old.result.Minor = c.Title, c.Minor
+			old.result.Title, old.result.Minor, old.result.Every = c.Title, c.Minor, r.every(c)
 			continue
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		n := &running{check: c, cancel: cancel, kick: make(chan struct{}, 1), result: Result{
 			Observer: r.set.Observer, Target: c.Target, Service: c.Service, Probe: c.Probe, Title: c.Title, Minor: c.Minor,
-			Status: Unknown, Evidence: "not run yet", Every: r.set.Interval, Since: r.set.Now(),
+			Status: Unknown, Evidence: "not run yet", Every: r.every(c), Since: r.set.Now(),
 		}}
 		r.checks[k] = n
 		go r.loop(ctx, n)
@@ -142,15 +143,25 @@ func (r *Runner) loop(ctx context.Context, c *running) {
 		case <-t.C:
 		}
 		status := r.once(ctx, c)
-		wait = r.set.Interval
+		r.mu.Lock()
+		every := r.every(c.check)
+		r.mu.Unlock()
+		wait = every
 		if status == Pass || status == NotApplicable {
 			backoff = r.set.Quick
 		} else {
-			wait = min(backoff, r.set.Interval)
+			wait = min(backoff, every)
 			backoff = backoff * 3 / 2
 		}
 		t.Reset(jitter(wait))
 	}
+}
+
+func (r *Runner) every(c Check) time.Duration {
+	if c.Every > 0 {
+		return c.Every
+	}
+	return r.set.Interval
 }
 
 func (r *Runner) once(ctx context.Context, c *running) Status {

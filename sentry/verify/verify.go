@@ -91,8 +91,8 @@ func Kinds() map[string]Kind {
 	}
 }
 
-// Two parameters belong to every kind and are seen to by the daemon: timeout (Go duration, "10s") and secret (the file that
-// holds Target.Secret, "/etc/atlas/verify.secret").
+// Three parameters belong to every kind and are seen to by the daemon: timeout of a run (Go duration, "10s"), every (the time between two
+// runs, for transactions that cost much: "1m") and secret (the file that holds Target.Secret, "/etc/atlas/verify.secret").
 
 // CheckParams tells a pack's author about a parameter that kind does not have.
 func CheckParams(kind string, params map[string]string) error {
@@ -119,6 +119,9 @@ func CheckParams(kind string, params map[string]string) error {
 	}
 next:
 	for k := range params {
+		if k == "every" {
+			continue
+		}
 		for _, n := range known {
 			if k == n {
 				continue next
