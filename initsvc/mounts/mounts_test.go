@@ -1,6 +1,7 @@
 package mounts
 
 import (
+	"os"
 	"strings"
 	"testing"
 
