@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"maps"
 	"net"
 	"strings"
 	"testing"
@@ -63,13 +64,13 @@ func TestNoServer(t *testing.T) {
 		for where, addr := range map[string]string{"closed": closedPort(t), "silent": silent(t)} {
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			from := time.Now()
-			got := kind(ctx, at(t, addr, params))
+			got := kind(ctx, at(t, addr, maps.Clone(params)))
 			if got.Status != Fail || got.Next == "" || time.Since(from) > 3*time.Second {
 				t.Errorf("%s, %s port = %+v after %s; want fail with a next step in time", name, where, got, time.Since(from))
 			}
 			cancel()
 		}
-		target := at(t, closedPort(t), params)
+		target := at(t, closedPort(t), maps.Clone(params))
 		target.Secret = ""
 		if got := kind(t.Context(), target); got.Status != Skipped {
 			t.Errorf("%s without password = %+v; want skipped", name, got)
