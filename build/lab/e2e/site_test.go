@@ -17,7 +17,7 @@ import (
 
 const (
 	serviceAddress = "10.7.0.10"
-	bootTimeout    = 8 * time.Minute // software emulation on a busy machine; a test fails long after a person would worry
+	bootTimeout    = 15 * time.Minute // a first boot makes every database; software emulation on a busy machine; a test fails long after a person would worry
 )
 
 // site is one lab with two installed servers, shared by the tests of a run.
@@ -292,7 +292,7 @@ func (s *site) another(t *testing.T) *site {
 		o.must(t, 5*time.Minute, "down")
 		s.on(t, "left", "right")
 	})
-	o.must(t, 5*time.Minute, "up", "--kind", s.kind, "--blank", "--image", image)
+	o.must(t, 5*time.Minute, "up", "--kind", s.kind, "--blank", "--image", image, "--services", strings.Join(startedWith(s.kind), ","), "--memory", "2048")
 	st, err := o.status()
 	if err != nil {
 		t.Fatal(err)
