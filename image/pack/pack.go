@@ -116,10 +116,14 @@ type RunDir struct {
 	Mode string `yaml:"mode,omitempty" json:"mode,omitempty"` // octal, "0755" if empty
 }
 
-// Ready tells when a process serves. Exactly one of notify, tcp, socket and command.
+// Ready tells when a process serves. Exactly one of notify, started, tcp, socket and command. A command is run again and again until it
+// succeeds, which costs a small machine much while all services start: the other ways cost nothing.
 type Ready struct {
 	Notify  bool     `yaml:"notify,omitempty" json:"notify,omitempty"`   // sd_notify READY=1
+	Started bool     `yaml:"started,omitempty" json:"started,omitempty"` // at once: it shows nothing that could be waited for
 	TCP     int      `yaml:"tcp,omitempty" json:"tcp,omitempty"`         // port on the service address (server scope: management address)
+	Ask     string   `yaml:"ask,omitempty" json:"ask,omitempty"`         // with tcp: sent once connected ("GET / HTTP/1.0\r\n\r\n")
+	Answers string   `yaml:"answers,omitempty" json:"answers,omitempty"` // with tcp: what must come back begins with this ("HTTP/")
 	Socket  string   `yaml:"socket,omitempty" json:"socket,omitempty"`   // Unix socket that accepts
 	Command []string `yaml:"command,omitempty" json:"command,omitempty"` // exits 0
 	Timeout string   `yaml:"timeout,omitempty" json:"timeout,omitempty"` // "60s" if empty

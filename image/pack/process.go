@@ -112,7 +112,7 @@ func (l *loaded) checkProcess(key string, p Process) error {
 		return err
 	}
 	if p.Oneshot {
-		if r := p.Ready; r.Notify || r.TCP != 0 || r.Socket != "" || len(r.Command) > 0 {
+		if r := p.Ready; r.Notify || r.Started || r.TCP != 0 || r.Socket != "" || len(r.Command) > 0 {
 			return l.f.Errorf(key+".ready", "a oneshot process is ready when its command has ended; leave this out")
 		}
 		return checkDuration(l.f, key+".ready.timeout", p.Ready.Timeout)
@@ -171,6 +171,9 @@ func (l *loaded) checkReady(key string, r Ready) error {
 	if r.Notify {
 		ways = append(ways, "notify")
 	}
+	if r.Started {
+		ways = append(ways, "started")
+	}
 	if r.TCP != 0 {
 		ways = append(ways, "tcp")
 		if r.TCP < 1 || r.TCP > 65535 {
@@ -190,8 +193,12 @@ func (l *loaded) checkReady(key string, r Ready) error {
 		}
 	}
 	switch {
+	case r.Ask != "" && r.Answers == "":
+		return f.Errorf(key+".ask", "says nothing of what must come back; give answers beside it")
+	case r.Answers != "" && r.TCP == 0:
+		return f.Errorf(key+".answers", "is for a port; give tcp beside it")
 	case len(ways) == 0:
-		return f.Errorf(key, "says nothing; give exactly one of notify, tcp, socket and command")
+		return f.Errorf(key, "says nothing; give exactly one of notify, started, tcp, socket and command")
 	case len(ways) > 1:
 		return f.Errorf(key, "has %s; give exactly one", strings.Join(ways, " and "))
 	}

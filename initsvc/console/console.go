@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sayasystems.com/atlas/initsvc/guard"
 	"sayasystems.com/atlas/initsvc/logfile"
 )
@@ -85,9 +87,13 @@ func paths(sys, dev string) []string {
 
 // Line shows one line of the log on the serial lines while booting. It never blocks: a line that has no room is left out.
 func (c *Console) Line(s string) {
-	for _, ch := range c.lines {
+	for i, ch := range c.lines {
 		select {
 		case ch <- s:
+			// A line that only a screen would get is not worth waking it: it shows a page.
+			if t := c.terms[i]; !t.screen {
+				_, _ = unix.Write(t.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+			}
 		default:
 		}
 	}

@@ -18,6 +18,7 @@ type terminal struct {
 	f      *os.File
 	fd     int
 	name   string
+	wake   int // eventfd(2): a line has come
 	tty    bool
 	screen bool // has cursor control and is looked at live; else lines are only added
 	o      *Options
@@ -52,6 +53,9 @@ func newTerminal(f *os.File, lines <-chan string, o *Options) (*terminal, error)
 	t.tty = err == nil
 	t.screen = t.tty && strings.HasPrefix(f.Name(), "/dev/tty") && !strings.HasPrefix(f.Name(), "/dev/ttyS") && !strings.HasPrefix(f.Name(), "/dev/ttyA")
 	if err := unix.SetNonblock(t.fd, true); err != nil {
+		return nil, fmt.Errorf("console %s: %w", t.name, err)
+	}
+	if t.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return nil, fmt.Errorf("console %s: %w", t.name, err)
 	}
 	return t, nil
@@ -92,23 +96,36 @@ func (t *terminal) cooked() {
 func (t *terminal) run(ctx context.Context) {
 	t.raw()
 	t.last = ""
+	next := time.Time{}
 	for ctx.Err() == nil {
 		t.drain()
-		t.draw()
-		for _, k := range t.read(500 * time.Millisecond) {
+		if wait := time.Until(next); wait <= 0 || wait > lookEvery {
+			t.draw()
+			next = time.Now().Add(lookEvery)
+		}
+		for _, k := range t.read(time.Until(next)) {
 			t.key(ctx, k)
+			next = time.Time{}
 		}
 	}
 }
 
-// read returns the keys pressed within d.
+// lookEvery is how often the page is made anew; keys and lines of the log do not wait for it.
+const lookEvery = 2 * time.Second
+
+// read returns the keys pressed within d. It returns early when a line of the log has come.
 func (t *terminal) read(d time.Duration) []byte {
+	fds := []unix.PollFd{{Fd: int32(t.wake), Events: unix.POLLIN}, {Fd: int32(t.fd), Events: unix.POLLIN}}
 	if t.eof {
-		time.Sleep(d)
+		fds = fds[:1]
+	}
+	if n, err := unix.Poll(fds, max(int(d.Milliseconds()), 1)); err != nil || n == 0 {
 		return nil
 	}
-	fds := []unix.PollFd{{Fd: int32(t.fd), Events: unix.POLLIN}}
-	if n, err := unix.Poll(fds, int(d.Milliseconds())); err != nil || n == 0 {
+	if fds[0].Revents != 0 {
+		_, _ = unix.Read(t.wake, make([]byte, 8)) // back to zero
+	}
+	if t.eof || fds[1].Revents == 0 {
 		return nil
 	}
 	buf := make([]byte, 256)

@@ -62,8 +62,8 @@ func Listen(ctx context.Context, each func(Event), lost func(), log *slog.Logger
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1}); err != nil {
 		return fmt.Errorf("device events: %w", err)
 	}
-	// A time limit on each read is the simplest way to notice that ctx has ended.
-	tv := unix.NsecToTimeval(int64(time.Second))
+	// A time limit on each read is the simplest way to notice that ctx has ended, which it does with the server.
+	tv := unix.NsecToTimeval(int64(20 * time.Second))
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
 		return fmt.Errorf("device events: %w", err)
 	}

@@ -201,4 +201,11 @@ func (s *Server) evidenceLocked() string {
 }
 
 // disksChanged is called for device events.
-func (s *Server) disksChanged() { s.nudge() }
+func (s *Server) disksChanged() {
+	s.nudge()
+	s.store.Nudge()
+	select {
+	case s.refreshing <- struct{}{}:
+	default:
+	}
+}

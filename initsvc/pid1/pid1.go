@@ -111,9 +111,10 @@ type Server struct {
 	findings *findings
 	logs     *logs
 
-	end   chan initapi.PowerRequest // asked to end
-	again chan struct{}             // something changed that a hold may depend on
-	based chan struct{}             // closed when the base phases have run
+	end        chan initapi.PowerRequest // asked to end
+	again      chan struct{}             // something changed that a hold may depend on
+	refreshing chan struct{}             // disks came or went
+	based      chan struct{}             // closed when the base phases have run
 
 	retry       time.Duration // pause after a failure of a phase
 	remembering sync.Mutex    // around the memory's file
@@ -162,7 +163,7 @@ type state struct {
 func New(o Options) *Server {
 	s := &Server{
 		o: o, p: o.Parts, log: o.Log, retry: 30 * time.Second,
-		end: make(chan initapi.PowerRequest, 4), again: make(chan struct{}, 1), based: make(chan struct{}),
+		end: make(chan initapi.PowerRequest, 4), again: make(chan struct{}, 1), refreshing: make(chan struct{}, 1), based: make(chan struct{}),
 	}
 	s.st.state = initapi.Booting
 	if o.Handover.Mode == handover.Install {

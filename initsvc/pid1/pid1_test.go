@@ -90,6 +90,8 @@ func (s store) Watch(ctx context.Context, found func(initapi.Finding), _ func(st
 	<-ctx.Done()
 }
 
+func (s store) Nudge() {}
+
 func (s store) Add(_ context.Context, r initapi.AddRequest) error {
 	s.m.note("add bay %d", r.Bay)
 	return nil

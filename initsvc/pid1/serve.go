@@ -138,7 +138,7 @@ func (s *Server) assemble(ctx context.Context) (string, error) {
 	s.st.setStarted = true
 	s.st.order = nil // for one boot
 	s.mu.Unlock()
-	s.look(ctx)
+	s.look(ctx, true)
 	note := fmt.Sprintf("%s set, %d disks", d.Role, len(d.Members))
 	if d.Degraded {
 		note += ", degraded"

@@ -89,36 +89,45 @@ func residentKiB() int {
 	return 0
 }
 
-// refresh keeps set and disks in the state fresh while a set is started.
+// refresh keeps set and disks in the state fresh while a set is started. Disks are read when one came or went, when the set is not whole,
+// and now and then: to read them all costs a busy machine more than the rest.
 func (s *Server) refresh(ctx context.Context) {
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
-	for {
+	for n := 0; ; n++ {
+		all := n%12 == 0
 		select {
 		case <-ctx.Done():
 			return
+		case <-s.refreshing:
+			all = true
 		case <-tick.C:
 		}
 		s.mu.Lock()
 		started := s.st.setStarted
+		all = all || s.st.set == nil || s.st.set.Degraded
 		s.mu.Unlock()
 		if started {
-			s.look(ctx)
+			s.look(ctx, all)
 		}
 	}
 }
 
-// look reads the set, and the disks' labels, which sentry attests from.
-func (s *Server) look(ctx context.Context) {
+// look reads the set, and if all is set or the set has changed, the disks' labels, which sentry attests from.
+func (s *Server) look(ctx context.Context, all bool) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	set, err := s.store.Set(ctx)
 	if err == nil {
 		s.mu.Lock()
+		all = all || s.st.set == nil || s.st.set.Generation != set.Generation || s.st.set.Degraded != set.Degraded
 		s.st.set = &set
 		s.mu.Unlock()
 	} else if ctx.Err() == nil {
 		s.log.Warn("state of the disk set", "err", err)
+	}
+	if !all {
+		return
 	}
 	disks, err := s.store.Disks(ctx)
 	if err != nil {

@@ -7,6 +7,11 @@ import (
 	"sayasystems.com/atlas/roles"
 )
 
+// teller is implemented by hands that are told by the kernel when the array changes, so that nobody needs to look all the time.
+type teller interface {
+	Events(ctx context.Context, changed func()) error
+}
+
 // hands touch disks and arrays. They do what they are told, at once and durably, and decide nothing.
 type hands interface {
 	// Fingerprint changes when a disk is inserted or pulled. It is cheap: nothing but names is read.

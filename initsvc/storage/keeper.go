@@ -22,7 +22,8 @@ type keeper struct {
 	setDir string
 	log    *slog.Logger
 	now    func() time.Time
-	tick   time.Duration // of Watch
+	tick   time.Duration // of Watch, when nobody nudges it
+	nudged chan struct{}
 
 	mu   sync.Mutex
 	run  *running // nil while no set is started
@@ -53,7 +54,10 @@ func newRunning(l roles.Label, w Writer) *running {
 }
 
 func newKeeper(h hands, setDir string, log *slog.Logger) *keeper {
-	k := &keeper{hands: h, setDir: setDir, log: log, now: time.Now, tick: 500 * time.Millisecond}
+	k := &keeper{hands: h, setDir: setDir, log: log, now: time.Now, tick: 500 * time.Millisecond, nudged: make(chan struct{}, 1)}
+	if _, ok := h.(teller); ok {
+		k.tick = toldTick
+	}
 	k.seen.err = array.ErrNotStarted
 	return k
 }

@@ -39,6 +39,8 @@ type Store interface {
 	Set(ctx context.Context) (initapi.Set, error)
 	// Watch keeps the started set and its labels right until ctx ends. A finding is told again when its text changes.
 	Watch(ctx context.Context, found func(initapi.Finding), resolved func(id string))
+	// Nudge makes Watch look now: a disk has come or gone.
+	Nudge()
 	// Add takes the disk in a bay into the set and starts to rebuild it; Watch does the rest.
 	Add(ctx context.Context, r initapi.AddRequest) error
 	// Stop flushes, unmounts and stops the array. Without a started set it does nothing.

@@ -19,15 +19,39 @@ import (
 func (k *keeper) Watch(ctx context.Context, found func(initapi.Finding), resolved func(id string)) {
 	b := newBoard(k.now, found, resolved)
 	w := watch{k: k}
-	t := time.NewTicker(k.tick)
-	defer t.Stop()
+	tick := k.tick
+	var deaf chan error // stays nil, and so silent, where nobody tells
+	if h, ok := k.hands.(teller); ok {
+		deaf = make(chan error, 1)
+		go func() { deaf <- h.Events(ctx, k.Nudge) }()
+	}
 	for {
 		b.show(w.look(ctx))
 		select {
 		case <-ctx.Done():
 			return
-		case <-t.C:
+		case err := <-deaf:
+			if ctx.Err() == nil {
+				k.log.Warn("looking at the disks twice a second instead of being told", "error", err)
+				tick, deaf = blindTick, nil
+			}
+		case <-k.nudged:
+		case <-time.After(tick):
 		}
+	}
+}
+
+// How often Watch looks by itself: at hands that are told of changes, only for what nothing tells, such as how far a rebuild is.
+const (
+	toldTick  = 5 * time.Second
+	blindTick = 500 * time.Millisecond
+)
+
+// Nudge implements Store.
+func (k *keeper) Nudge() {
+	select {
+	case k.nudged <- struct{}{}:
+	default:
 	}
 }
 
@@ -68,7 +92,7 @@ func (w *watch) look(ctx context.Context) []initapi.Finding {
 	if st, err = k.hands.Status(ctx); err == nil {
 		fs = append(fs, r.degraded(st)...)
 	}
-	_, _ = k.keep(st, err) // the same look serves those who ask: this runs twice a second
+	_, _ = k.keep(st, err) // the same look serves those who ask
 	return fs
 }
 

@@ -3,6 +3,7 @@ package supervise
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,8 +14,12 @@ import (
 	"sayasystems.com/atlas/image/pack"
 )
 
-// poll is the pause between two looks whether a process is ready.
-const poll = 100 * time.Millisecond
+// Pauses between two looks whether a process is ready: a command costs a small machine more than what it asks for, so it is run less and
+// less often.
+const (
+	poll     = 100 * time.Millisecond
+	pollMost = 2 * time.Second
+)
 
 // notifySocket listens for sd_notify(3) messages of one process.
 type notifySocket struct {
@@ -76,32 +81,53 @@ func waitReady(ctx context.Context, r pack.Ready, address, root string, n *notif
 			return ctx.Err()
 		}
 	case r.TCP > 0:
-		return until(ctx, dial("tcp", net.JoinHostPort(address, strconv.Itoa(r.TCP))))
+		return until(ctx, 1, dial("tcp", net.JoinHostPort(address, strconv.Itoa(r.TCP)), r.Ask, r.Answers))
 	case r.Socket != "":
-		return until(ctx, dial("unix", root+r.Socket))
+		return until(ctx, 1, dial("unix", root+r.Socket, "", ""))
 	case len(r.Command) > 0:
-		return until(ctx, ask)
+		return until(ctx, 1.25, ask)
 	}
 	return nil // nothing to wait for: started is ready
 }
 
-func dial(network, address string) func(context.Context) error {
+// dial connects once, and if answer is not empty, sends question and wants what comes back to begin with answer.
+func dial(network, address, question, answer string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		limit := time.Second
+		if answer != "" {
+			limit = 5 * time.Second // a busy machine takes its time
+		}
+		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		var d net.Dialer
 		c, err := d.DialContext(ctx, network, address)
 		if err != nil {
 			return err
 		}
-		return c.Close()
+		defer c.Close()
+		if answer == "" {
+			return nil
+		}
+		stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+		defer stop()
+		if _, err := io.WriteString(c, question); err != nil {
+			return err
+		}
+		got := make([]byte, len(answer))
+		if n, err := io.ReadFull(c, got); err != nil {
+			return fmt.Errorf("port %s answers %q: %w", address, got[:n], err)
+		}
+		if string(got) != answer {
+			return fmt.Errorf("port %s answers %q instead of %q", address, got, answer)
+		}
+		return nil
 	}
 }
 
-// until calls f until it succeeds or ctx ends; then its last error is told.
-func until(ctx context.Context, f func(context.Context) error) error {
+// until calls f until it succeeds or ctx ends; then its last error is told. The pauses between grow by the factor.
+func until(ctx context.Context, factor float64, f func(context.Context) error) error {
 	var last error
-	for {
+	for pause := poll; ; pause = min(time.Duration(float64(pause)*factor), pollMost) {
 		err := f(ctx)
 		if err == nil {
 			return nil
@@ -112,7 +138,7 @@ func until(ctx context.Context, f func(context.Context) error) error {
 		select {
 		case <-ctx.Done():
 			return last
-		case <-time.After(poll):
+		case <-time.After(pause):
 		}
 	}
 }

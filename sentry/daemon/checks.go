@@ -104,7 +104,7 @@ func (d *Daemon) packCheck(t target, k pack.Pack, pr pack.Probe) verify.Check {
 		return c
 	}
 	c.Run = func(ctx context.Context) verify.Outcome {
-		conf, _ := siteconf.LoadSite(d.cfg.Etc) // no set, no site.yaml: the probe does without a host name
+		conf := d.settings()
 		at, out, ok := d.where(t, k, conf)
 		if !ok {
 			return out
@@ -112,6 +112,22 @@ func (d *Daemon) packCheck(t target, k pack.Pack, pr pack.Probe) verify.Check {
 		return d.transact(ctx, t, k, pr, kind, conf, at)
 	}
 	return c
+}
+
+// settings are the site's, as they stand in /etc; empty without a set: then probes do without a host name. The file is read when it has
+// changed, since every probe asks.
+func (d *Daemon) settings() siteconf.Site {
+	d.site.Lock()
+	defer d.site.Unlock()
+	st, err := os.Stat(filepath.Join(d.cfg.Etc, siteconf.SiteFile))
+	if err != nil {
+		return siteconf.Site{}
+	}
+	if !st.ModTime().Equal(d.site.modified) || st.Size() != d.site.size {
+		d.site.conf, _ = siteconf.LoadSite(d.cfg.Etc)
+		d.site.modified, d.site.size = st.ModTime(), st.Size()
+	}
+	return d.site.conf
 }
 
 // place is where a service is reached.

@@ -78,6 +78,13 @@ type Daemon struct {
 	log    *slog.Logger
 	hub    hub
 
+	site struct { // what settings has read
+		sync.Mutex
+		modified time.Time
+		size     int64
+		conf     siteconf.Site
+	}
+
 	mu      sync.Mutex
 	own     own
 	others  map[string]*other // by name
@@ -131,19 +138,20 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// pollEvery is how often init is asked. Each time costs a small machine some hundredths of a second, while it has services to start too.
+const pollEvery = 2 * time.Second
+
 // cycle polls everything until ctx ends.
 func (d *Daemon) cycle(ctx context.Context) error {
-	t := time.NewTicker(time.Second)
+	t := time.NewTicker(pollEvery)
 	defer t.Stop()
-	for n := 0; ; n++ {
+	for {
 		d.pollOwn(ctx)
 		d.pollOthers(ctx)
 		d.runner.Set(ctx, d.checks())
 		d.tellPending(ctx)
-		if n%2 == 0 {
-			d.writeSummary()
-			d.hub.publish()
-		}
+		d.writeSummary()
+		d.hub.publish()
 		select {
 		case <-ctx.Done():
 			return nil

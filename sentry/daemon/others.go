@@ -27,7 +27,7 @@ type other struct {
 	errAt  time.Time // since when err
 	asked  time.Time
 	busy   bool
-	mark   string
+	mark   marks
 }
 
 // pollOthers asks every peer that was not asked lately, each on its own.
@@ -81,11 +81,11 @@ func (d *Daemon) ask(ctx context.Context, o *other, p siteconf.Peer) {
 		// Half of the round trip, as NTP does.
 		o.report, o.seen, o.err, o.ahead = &r, now, nil, r.At.Sub(from.Add(now.Sub(from)/2)).Round(10*time.Millisecond)
 	}
-	var m string
+	var m marks
 	if err == nil {
-		m = mark(r.State)
+		m = markOf(r.State)
 	}
-	changed := m != o.mark
+	changed := m.differences(o.mark)
 	o.mark = m
 	d.mu.Unlock()
 	if ctx.Err() == nil && (err == nil) != (was == nil) {
@@ -95,10 +95,7 @@ func (d *Daemon) ask(ctx context.Context, o *other, p siteconf.Peer) {
 			d.log.Info("peer answers", "peer", p.Name)
 		}
 	}
-	if changed {
-		d.runner.Kick()
-		d.hub.publish()
-	}
+	d.kick(p.Name, changed)
 }
 
 // pendingFile keeps which peers have not been told yet about a server that joined here.

@@ -3,7 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"strings"
+	"maps"
 	"time"
 
 	"sayasystems.com/atlas/hwcheck"
@@ -21,11 +21,11 @@ type own struct {
 	boot      *initapi.BootReport
 	inventory *hwcheck.Inventory
 	details   time.Time // when boot and inventory were last asked
-	mark      string    // of the state, to notice changes
+	mark      marks     // of the state, to notice changes
 }
 
 func (d *Daemon) pollOwn(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, initTimeout)
 	defer cancel()
 	st, err := d.cfg.Init.State(ctx)
 	d.mu.Lock()
@@ -34,18 +34,15 @@ func (d *Daemon) pollOwn(ctx context.Context) {
 	} else {
 		d.own.state, d.own.err = &st, nil
 	}
-	m := mark(d.own.state)
-	changed := m != d.own.mark
+	m := markOf(d.own.state)
+	changed := m.differences(d.own.mark)
 	d.own.mark = m
-	ask := err == nil && (changed || time.Since(d.own.details) > 30*time.Second)
+	ask := err == nil && (changed != nil || time.Since(d.own.details) > 30*time.Second)
 	if ask {
 		d.own.details = time.Now()
 	}
 	d.mu.Unlock()
-	if changed {
-		d.runner.Kick()
-		d.hub.publish()
-	}
+	d.kick(d.server.Name, changed)
 	if !ask {
 		return
 	}
@@ -61,20 +58,46 @@ func (d *Daemon) pollOwn(ctx context.Context) {
 	}
 }
 
-// mark sums up what should make probes run again soon when it changes.
-func mark(st *initapi.State) string {
+// initTimeout is how long init has to tell its state; a busy small machine takes a while.
+const initTimeout = 5 * time.Second
+
+// kick makes probes of a server run again soon: those of the services that have changed, or all of them.
+func (d *Daemon) kick(server string, changed func(service string) bool) {
+	if changed == nil {
+		return
+	}
+	d.runner.Kick(func(target, service string) bool { return target == server && changed(service) })
+	d.hub.publish()
+}
+
+// marks sum up what should make probes run again soon when it changes: by service, and under "" what concerns them all. What changes all
+// the time while a server starts is left out, such as its phase: probes are not run before it serves.
+type marks map[string]string
+
+func markOf(st *initapi.State) marks {
 	if st == nil {
-		return "?"
+		return marks{"": "?"}
 	}
-	var b strings.Builder
-	fmt.Fprint(&b, st.State, st.Role, st.Ready, st.Phase, st.Addresses, len(st.Disks), len(st.Findings))
-	for _, s := range st.Services {
-		fmt.Fprint(&b, " ", s.Name, s.State, s.Restarts)
-	}
+	whole := fmt.Sprint(st.State, st.Role, st.Addresses)
 	if st.Set != nil {
-		fmt.Fprint(&b, st.Set.ID, st.Set.Degraded)
+		whole += fmt.Sprint(st.Set.ID, st.Set.Degraded)
 	}
-	return b.String()
+	m := marks{"": whole}
+	for _, s := range st.Services {
+		m[s.Name] = fmt.Sprint(s.State, s.Restarts)
+	}
+	return m
+}
+
+// differences tells which services differ from an earlier mark; nil if none.
+func (m marks) differences(was marks) func(service string) bool {
+	if maps.Equal(m, was) {
+		return nil
+	}
+	if m[""] != was[""] {
+		return func(string) bool { return true }
+	}
+	return func(service string) bool { return m[service] != was[service] }
 }
 
 // report is what this server tells the others, and itself.
@@ -103,7 +126,7 @@ func (d *Daemon) report(now time.Time) site.Report {
 
 // Attest implements peers.Local. It asks init now: what it told a second ago is no evidence.
 func (d *Daemon) Attest(ctx context.Context) (roles.Attestation, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // less than peers.AttestTimeout
 	defer cancel()
 	st, err := d.cfg.Init.State(ctx)
 	if err != nil {

@@ -101,11 +101,14 @@ func (r *Runner) Set(ctx context.Context, checks []Check) {
 	}
 }
 
-// Kick runs all checks again soon: something has changed.
-func (r *Runner) Kick() {
+// Kick runs the checks that which picks again soon: something has changed for them.
+func (r *Runner) Kick(which func(target, service string) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range r.checks {
+		if !which(c.check.Target, c.check.Service) {
+			continue
+		}
 		select {
 		case c.kick <- struct{}{}:
 		default:
@@ -147,9 +150,11 @@ func (r *Runner) loop(ctx context.Context, c *running) {
 		every := r.every(c.check)
 		r.mu.Unlock()
 		wait = every
-		if status == Pass || status == NotApplicable {
+		switch status {
+		case Pass, NotApplicable:
 			backoff = r.set.Quick
-		} else {
+		case Skipped: // what it waits for comes with a kick
+		default:
 			wait = min(backoff, every)
 			backoff = backoff * 3 / 2
 		}

@@ -71,7 +71,7 @@ func TestRunnerChanges(t *testing.T) {
 	if s := result(t, r, "a"); s.Status != Pass {
 		t.Errorf("after an hour's interval it ran again at once: %+v", s)
 	}
-	r.Kick()
+	r.Kick(func(string, string) bool { return true })
 	until(t, "kick finds the failure", func() bool { return result(t, r, "a").Status == Fail })
 	if s := result(t, r, "a"); !s.Since.After(since) {
 		t.Error("Since did not change with the status")

@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 import sys
+import time
 
 # A search for the root of the directory, scope base, filter (objectClass=*) (RFC 4511).
 ROOT_DSE = bytes.fromhex("302502010163200400 0a0100 0a0100 020100 020100 010100 870b") + b"objectClass" + bytes.fromhex("3000")
@@ -28,7 +29,7 @@ def main(address, domain):
         s.send(srv("_ldap._tcp." + domain))
         answers = struct.unpack("!H", s.recv(4096)[6:8])[0]
         if answers == 0:
-            sys.exit(f"{address} does not know the servers of {domain}")
+            raise OSError(f"it does not know the servers of {domain}")
     with open("/run/samba-ad/samba.pid", encoding="ascii") as f:
         pid = f.read().strip()
     with socket.socket(socket.AF_UNIX) as s:
@@ -39,11 +40,16 @@ def main(address, domain):
         s.settimeout(5)
         s.sendall(ROOT_DSE)
         if b"defaultNamingContext" not in s.recv(65536):
-            sys.exit(f"{address} does not tell its directory's root")
+            raise OSError("it does not tell its directory's root")
 
 
 if __name__ == "__main__":
-    try:
-        main(*sys.argv[1:])
-    except OSError as e:
-        sys.exit(f"{sys.argv[1]}: {e}")
+    # It asks for a while, since to be started anew each time would cost a small machine more than the asking.
+    for left in range(20, -1, -1):
+        try:
+            main(*sys.argv[1:])
+            break
+        except OSError as e:
+            if left == 0:
+                sys.exit(f"{sys.argv[1]}: {e}")
+            time.sleep(1)

@@ -48,6 +48,7 @@ type MD struct {
 	cfg  Config
 	sys  string // "/sys"
 	dev  string // "/dev"
+	proc string // "/proc"
 	wait time.Duration
 
 	mu      sync.Mutex
@@ -60,7 +61,7 @@ func New(cfg Config) *MD {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &MD{cfg: cfg, sys: "/sys", dev: "/dev", wait: 15 * time.Second, parts: map[string]string{}}
+	return &MD{cfg: cfg, sys: "/sys", dev: "/dev", proc: "/proc", wait: 15 * time.Second, parts: map[string]string{}}
 }
 
 // command runs a program and returns what it printed.
