@@ -124,14 +124,19 @@ func (c *Client) conn(p siteconf.Peer) (*http.Client, error) {
 	if h, ok := c.conns[key]; ok {
 		return h, nil
 	}
-	h := httpClient([]tls.Certificate{c.id.TLS}, func(der []byte) error {
-		if !bytes.Equal(der, pin.Raw) {
+	h := httpClient([]tls.Certificate{c.id.TLS}, only(p, pin.Raw))
+	c.conns[key] = h
+	return h, nil
+}
+
+// only accepts p with the certificate pin.
+func only(p siteconf.Peer, pin []byte) func(der []byte) error {
+	return func(der []byte) error {
+		if !bytes.Equal(der, pin) {
 			return fmt.Errorf("%w: at %s answers another machine than server %s, or it was installed anew without joining", ErrNotPinned, p.Address, p.Name)
 		}
 		return nil
-	})
-	c.conns[key] = h
-	return h, nil
+	}
 }
 
 // Join makes this server, described by r, a member of the site of the server at address (port layout.PeerPort if it names none).

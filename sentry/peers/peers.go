@@ -7,6 +7,9 @@
 // for the running server, and the fingerprint of the running server's certificate, for the new one. The answering server pins the
 // new one durably before it replies, and tells the site's other servers.
 //
+// Other packages bring messages of their own over the same port, keys and pins: Server.Handle mounts an answer for pinned peers, and
+// Client.Line sends requests to one of them over connections that stay open.
+//
 // It decides nothing about roles and shows nothing; what a server says about itself comes through Local.
 package peers
 

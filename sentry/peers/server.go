@@ -47,7 +47,21 @@ type Server struct {
 	log    *slog.Logger
 	tries  *throttle
 	joins  sync.Mutex // one at a time
+	more   []route
 }
+
+// Pinned answers a request of a pinned peer. Who asks is told by the pin, whatever the request says.
+type Pinned func(w http.ResponseWriter, r *http.Request, from siteconf.Peer)
+
+type route struct {
+	pattern string
+	h       Pinned
+}
+
+// Handle lets h answer pinned peers at pattern (as http.ServeMux has them: "POST /v1/sync/push"). Call it before Serve. Serve's limits of
+// time hold for h too: a request must have been read within 10 seconds and answered within 15. Who needs longer sets deadlines of its own
+// with http.ResponseController, both of them: the one for reading also ends the context of a request whose handler still works.
+func (s *Server) Handle(pattern string, h Pinned) { s.more = append(s.more, route{pattern, h}) }
 
 // NewServer answers with the key of id.
 func NewServer(id Identity, book *Book, offers *Offers, local Local, log *slog.Logger) *Server {
@@ -100,11 +114,14 @@ func (s *Server) Handler() http.Handler {
 		answer(w, st)
 	}))
 	mux.HandleFunc("POST "+PathPin, s.pinned(s.pin))
+	for _, m := range s.more {
+		mux.HandleFunc(m.pattern, s.pinned(m.h))
+	}
 	return mux
 }
 
 // pinned lets only pinned peers in.
-func (s *Server) pinned(h func(http.ResponseWriter, *http.Request, siteconf.Peer)) http.HandlerFunc {
+func (s *Server) pinned(h Pinned) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.TLS == nil || len(r.TLS.PeerCertificates) != 1 {
 			refuse(w, http.StatusUnauthorized, errors.New("only servers of this site may ask; join with a code first"))
