@@ -16,7 +16,7 @@ const (
 	unclosed = 100 * time.Millisecond // a file made and not closed: perhaps it never will be (it is a database, or was linked in)
 	gap      = 500 * time.Millisecond // silence that ends an action
 	span     = 5 * time.Second        // an action lasts no longer
-	hintWait = 700 * time.Millisecond// a write to a file that stays open
+	hintWait = 700 * time.Millisecond // a write to a file that stays open
 	hintGap  = 10 * time.Second       // between two parts for such writes to the same file
 	maxHints = 4096
 	maxPaths = 8192 // of one part; above, directories stand for what is in them
