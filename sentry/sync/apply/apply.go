@@ -70,8 +70,8 @@ type Report struct {
 // Options of an Applier.
 type Options struct {
 	Places  []Place
-	Staging string // directory for this purpose only, on the filesystem of all places
-	Root    string // where the services see the places; "" = "/". What is mounted below one is not ours to change
+	Staging string          // directory for this purpose only, on the filesystem of all places
+	Root    string          // where the services see the places; "" = "/". What is mounted below one is not ours to change
 	Names   *snapshot.Names // accounts of the live tree
 	Content func(state.Hash) (io.ReadCloser, error)
 	// Keep gets what was changed here before it is overwritten; content is nil for what has none. An error calls the whole generation off.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -122,17 +123,11 @@ func openDir(dir *os.File, name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// copyAttributes gives an open directory owner, mode, ACLs and attributes of another. Owner first, since that clears setgid; the mode after
-// the ACL, which sets a part of it.
+// copyAttributes gives an open directory owner, mode, ACLs and attributes of another, and does nothing where they are the same. Owner first,
+// since that clears setgid; the mode after the ACL, which sets a part of it.
 func (a *Applier) copyAttributes(from, to *os.File) error {
-	if err := a.cut("attributes", to.Name()); err != nil {
-		return err
-	}
-	var st unix.Stat_t
-	if err := unix.Fstat(int(from.Fd()), &st); err != nil {
-		return err
-	}
-	if err := to.Chown(int(st.Uid), int(st.Gid)); err != nil {
+	var st, old unix.Stat_t
+	if err := errors.Join(unix.Fstat(int(from.Fd()), &st), unix.Fstat(int(to.Fd()), &old)); err != nil {
 		return err
 	}
 	want, err := attributes(from)
@@ -143,21 +138,36 @@ func (a *Applier) copyAttributes(from, to *os.File) error {
 	if err != nil {
 		return err
 	}
+	if st.Uid == old.Uid && st.Gid == old.Gid && st.Mode == old.Mode && maps.EqualFunc(want, have, bytes.Equal) {
+		return nil
+	}
+	if err := a.cut("attributes", to.Name()); err != nil {
+		return err
+	}
+	if err := to.Chown(int(st.Uid), int(st.Gid)); err != nil {
+		return err
+	}
 	for name := range have {
 		if _, ok := want[name]; ok {
 			continue
+		}
+		if err := a.cut("attribute", name); err != nil {
+			return err
 		}
 		if err := unix.Fremovexattr(int(to.Fd()), name); err != nil && !errors.Is(err, unix.ENODATA) {
 			return err
 		}
 	}
 	for name, value := range want {
-		if old, ok := have[name]; ok && bytes.Equal(old, value) {
-			continue
+		if err := a.cut("attribute", name); err != nil {
+			return err
 		}
 		if err := unix.Fsetxattr(int(to.Fd()), name, value, 0); err != nil {
 			return err
 		}
+	}
+	if err := a.cut("mode", to.Name()); err != nil {
+		return err
 	}
 	return unix.Fchmod(int(to.Fd()), st.Mode&0o7777)
 }

@@ -77,6 +77,9 @@ func (e *JournalError) Error() string {
 
 func (e *JournalError) Unwrap() error { return e.Err }
 
+// ErrUnfinished is wrapped by errors after which the live tree may be half changed, or changed and not known to be: call Recover.
+var ErrUnfinished = errors.New("the change was neither finished nor taken back; it is decided at the next try or start")
+
 // ErrNothing tells that there is no generation to go back from.
 var ErrNothing = errors.New("there is no applied generation to go back from")
 

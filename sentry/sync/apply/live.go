@@ -17,8 +17,7 @@ import (
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
-// Apply makes the generation live. An error means that all is as it was, unless it says that the way back failed too: then Recover must be
-// called. What was changed here since is handed to Options.Keep first; without that the error is a *ClashError.
+// Apply makes the generation live. An error means that all is as it was, unless it is ErrUnfinished: then Recover must be called. What was changed here since is handed to Options.Keep first; without that the error is a *ClashError.
 func (g *Generation) Apply(ctx context.Context) (Report, error) {
 	r := Report{Generation: g.Number, Aside: g.Aside, Skipped: g.Skipped}
 	if g.dir == nil {
@@ -43,13 +42,32 @@ func (g *Generation) Apply(ctx context.Context) (Report, error) {
 		return r, g.Discard()
 	}
 	if err := g.decide(j); err != nil {
-		return r, fmt.Errorf("make the new state live: %w", err)
+		return r, fmt.Errorf("make the new state live: %w", g.undecided(err))
 	}
 	defer func() { g.dir.Close(); g.dir = nil }()
 	if err := g.finish(j); err != nil {
 		return r, fmt.Errorf("make the new state live: %w", err)
 	}
 	return r, nil
+}
+
+// undecided takes a decision back that could not be made durable. Nothing live was changed yet.
+func (g *Generation) undecided(err error) error {
+	undo := g.a.cut("unlink", journalOn)
+	for _, name := range []string{journalOn, journalTmp} {
+		if undo == nil {
+			if undo = unix.Unlinkat(int(g.dir.Fd()), name, 0); errors.Is(undo, fs.ErrNotExist) {
+				undo = nil
+			}
+		}
+	}
+	if undo == nil {
+		undo = g.a.sync(g.dir, g.name)
+	}
+	if undo != nil {
+		return fmt.Errorf("%w: %w: %w", ErrUnfinished, err, undo)
+	}
+	return err
 }
 
 // look finds what was changed here since the generation was staged.
@@ -136,13 +154,16 @@ func (a *Applier) keepOne(c Clash) error {
 func (g *Generation) finish(j journal) error {
 	err := g.forward(j)
 	if err == nil {
-		return g.mark(journalOn, journalDone)
+		if err := g.mark(journalOn, journalDone); err != nil {
+			return fmt.Errorf("%w: %w", ErrUnfinished, err)
+		}
+		return nil
 	}
 	if back := g.mark(journalOn, journalBack); back != nil {
-		return errors.Join(err, back)
+		return fmt.Errorf("%w: %w; and the way back: %w", ErrUnfinished, err, back)
 	}
 	if back := g.undo(j); back != nil {
-		return errors.Join(err, fmt.Errorf("and the way back failed: %w", back))
+		return fmt.Errorf("%w: %w; and the way back: %w", ErrUnfinished, err, back)
 	}
 	return err
 }

@@ -86,7 +86,7 @@ func (a *Applier) recoverOne(n uint64, r *Recovery) error {
 }
 
 // Undo takes the generation back that was applied last. Changed paths are in the report. What was changed here since is handled as in Apply.
-// ErrNothing if there is none.
+// ErrNothing if there is none; ErrUnfinished as for Apply.
 func (a *Applier) Undo(ctx context.Context) (Report, error) {
 	have, err := a.numbers()
 	if err != nil {
@@ -129,10 +129,14 @@ func (g *Generation) takeBack(ctx context.Context, mark string, j journal) (Repo
 	if err := g.a.keep(ctx, r.Clashes); err != nil {
 		return r, err
 	}
-	if err := g.mark(journalDone, journalBack); err != nil {
-		return r, err
+	err := g.mark(journalDone, journalBack)
+	if err == nil {
+		err = g.undo(j)
 	}
-	return r, g.undo(j)
+	if err != nil {
+		return r, fmt.Errorf("%w: %w", ErrUnfinished, err)
+	}
+	return r, nil
 }
 
 // edited tells whether what a step made was changed here since. A directory's attributes hold nothing that could be lost.

@@ -123,7 +123,7 @@ func (g *Generation) fill(tree *snapshot.Tree, i int) error {
 	}
 	n, err := tree.Make(slot, e, content)
 	if err != nil {
-		if _, system := errors.AsType[unix.Errno](err); sum != nil && sum.n != e.Size && !system && sum.err == nil {
+		if sum != nil && (sum.n > e.Size || sum.end && sum.n < e.Size) {
 			return &ContentError{s.change.Path, fmt.Sprintf("%d bytes were announced", e.Size)}
 		}
 		return err
@@ -279,7 +279,7 @@ type checked struct {
 	r   io.Reader
 	h   hash.Hash
 	n   int64
-	err error
+	end bool
 }
 
 func newChecked(r io.Reader, size int64) *checked {
@@ -292,9 +292,7 @@ func (c *checked) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.h.Write(p[:n])
 	c.n += int64(n)
-	if err != nil && err != io.EOF {
-		c.err = err
-	}
+	c.end = c.end || errors.Is(err, io.EOF)
 	return n, err
 }
 
