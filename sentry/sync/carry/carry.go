@@ -36,20 +36,21 @@ const (
 	PathProgress = "/v1/sync/progress" // GET ?epoch=E&after=N → Progress, as soon as there is a later one than N
 )
 
-// Exporter is the history that a Sender reads.
+// Exporter is the history that a Sender reads: *history.Repo, or a fake.
 type Exporter interface {
-	// Has tells whether the commit id is here.
-	Has(id string) (bool, error)
+	// Commit reads a commit; an error that wraps history.ErrNotFound if it is not here.
+	Commit(id string) (state.Commit, error)
 	// Export writes a pack of git with all that want has and have lacks.
 	Export(w io.Writer, have []string, want string) error
 }
 
-// Importer is the history that a Receiver writes.
+// Importer is the history that a Receiver writes: *history.Repo, or a fake.
 type Importer interface {
-	// Head is the newest commit of branch; the zero Commit if there is none.
-	Head(branch state.Branch) (state.Commit, error)
-	// Import takes a pack of at most limit bytes and makes head the newest commit of branch, durably or not at all.
-	Import(r io.Reader, limit int64, branch state.Branch, head string) (state.Commit, error)
+	// Head is the newest commit of branch; false if there is none.
+	Head(branch state.Branch) (state.Commit, bool)
+	// Import takes a pack of at most limit bytes when inflated and makes head the newest commit of branch, durably or not at all. With replace
+	// that may be a line which does not continue the one that is here.
+	Import(r io.Reader, limit int64, branch state.Branch, head string, replace bool) (state.Commit, error)
 }
 
 // Limits bound memory, disk and time. Zero values stand for the defaults named here.
@@ -57,6 +58,7 @@ type Limits struct {
 	Memory  int64         // a pack up to this size is kept in memory: 1 MiB
 	Piece   int64         // of larger ones, as much is sent at once: 4 MiB
 	Pack    int64         // larger ones are refused: 8 GiB
+	Inflate int64         // nor may they grow to more than: 32 GiB
 	Stall   time.Duration // a transfer in which nothing moves for so long is cut: 10 s
 	Answer  time.Duration // what the other side has for its answer, besides the time for a large pack: 30 s
 	Poll    time.Duration // the receiver says that there is nothing new after: 20 s
@@ -80,6 +82,7 @@ func (l Limits) withDefaults() Limits {
 	size(&l.Memory, 1<<20)
 	size(&l.Piece, 4<<20)
 	size(&l.Pack, 8<<30)
+	size(&l.Inflate, 32<<30)
 	span(&l.Stall, 10*time.Second)
 	span(&l.Answer, 30*time.Second)
 	span(&l.Poll, 20*time.Second)

@@ -21,3 +21,7 @@ func isReplayed(err error) bool {
 var errMalformed = errors.New("malformed")
 
 func isMalformed(err error) bool { return errors.Is(err, errMalformed) }
+
+var errNotFound = errors.New("not found")
+
+func isNotFound(err error) bool { return errors.Is(err, errNotFound) }

@@ -47,9 +47,9 @@ func (r *Receiver) greet(w http.ResponseWriter, req *http.Request, from siteconf
 	if err := r.follow(run, h.Source); err != nil {
 		return State{}, err
 	}
-	st, err := r.state()
-	r.note(from.Name, err, h.Allowed == st.Head)
-	return st, err
+	st := r.state()
+	r.note(from.Name, nil, h.Allowed == st.Head)
+	return st, nil
 }
 
 // admit tells whether from may send at all.
@@ -82,18 +82,15 @@ func (r *Receiver) follow(run *run, src Source) error {
 }
 
 // state is what is here now.
-func (r *Receiver) state() (State, error) {
-	c, err := r.cfg.Store.Head(state.Site)
-	if err != nil {
-		return State{}, refuse(CodeFailed, "the history on server %s cannot be read: %v", r.cfg.Server, err)
-	}
+func (r *Receiver) state() State {
+	c, _ := r.cfg.Store.Head(state.Site)
 	st := State{Protocol: Protocol, Server: r.cfg.Server, Versions: r.cfg.Versions, Head: pointOf(c)}
 	st.Partial = r.partial()
-	if st.Partial != nil && st.Partial.Base != st.Head.ID {
+	if st.Partial != nil && st.Partial.Base != st.Head.ID && !r.replace.Load() {
 		st.Partial = nil // it continues what is not here any more
 	}
-	st.Busy = r.busy.Load()
-	return st, nil
+	st.Busy, st.Replace = r.busy.Load(), r.replace.Load()
+	return st
 }
 
 func (r *Receiver) push(w http.ResponseWriter, req *http.Request, from siteconf.Peer) {
@@ -156,7 +153,7 @@ func (r *Receiver) lock(run *run, body *steady) (func(), error) {
 	case <-run.ctx.Done():
 		return nil, refuse(CodeStopped, "server %s is shutting down", r.cfg.Server)
 	case <-t.C:
-		st, _ := r.state()
+		st := r.state()
 		ref := refuse(CodeBusy, "server %s still takes earlier changes into its history", r.cfg.Server)
 		ref.state = &st
 		return nil, ref
@@ -191,11 +188,10 @@ func (r *Receiver) fits(run *run, o Offer) error {
 	if o.Set != src.Set || o.Lineage != src.Head() {
 		return refuse(CodeHello, "server %s was not greeted for this disk set", r.cfg.Server)
 	}
-	st, err := r.state()
-	if err != nil {
-		return err
-	}
+	st := r.state()
 	switch {
+	case st.Replace && o.Base == "" && o.Head.ID != st.Head.ID:
+		return nil
 	case o.Head.ID == st.Head.ID || o.Base != st.Head.ID && o.Head.Seq >= st.Head.Seq:
 		ref := refuse(CodeBase, "server %s has another state than the changes build on", r.cfg.Server)
 		ref.state = &st
@@ -225,7 +221,7 @@ func (r *Receiver) piece(run *run, body *steady, o Offer, n int64) (State, error
 			return State{}, err
 		}
 		if f == nil { // not whole yet
-			return r.state()
+			return r.state(), nil
 		}
 		defer f.Close()
 		pack = f
@@ -242,7 +238,11 @@ func (r *Receiver) bring(o Offer, pack packReader) (State, error) {
 	err := verify(pack, o)
 	var c state.Commit
 	if err == nil {
-		c, err = r.cfg.Store.Import(pack, o.Size, state.Site, o.Head.ID)
+		replace := o.Base == "" && r.replace.Load()
+		if c, err = r.cfg.Store.Import(pack, r.lim.Inflate, state.Site, o.Head.ID, replace); err == nil && replace {
+			r.replace.Store(false)
+			r.cfg.Log.Warn("the primary's history took the place of the one here", "set", o.Set, "commit", c.ID)
+		}
 	}
 	r.drop() // what was gathered is either in history or worth nothing
 	if err != nil {

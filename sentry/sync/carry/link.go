@@ -121,21 +121,25 @@ func (l *link) step() (again bool, err error) {
 		l.keep(nil)
 		return false, nil
 	}
-	if base := l.has.Head.ID; base != "" {
-		ok, err := l.s.cfg.Store.Has(base)
-		if err != nil {
+	base := l.has.Head.ID
+	if base != "" {
+		_, err := l.s.cfg.Store.Commit(base)
+		if err != nil && !isNotFound(err) {
 			return false, fmt.Errorf("read history: %w", err)
 		}
-		if !ok {
+		if err != nil && l.has.Replace {
+			base, err = "", nil // everything anew
+		}
+		if err != nil {
 			return false, refuse(CodeDiverged, "server %s has change %d (%.10s), which this server does not know: their histories ran apart; "+
 				"compare them, then let the primary's replace the other", l.peer.Name, l.has.Head.Seq, base)
 		}
-		if l.has.Head.Seq >= want.Seq {
+		if base != "" && l.has.Head.Seq >= want.Seq {
 			l.keep(nil)
 			return false, nil // it has more than may be sent now
 		}
 	}
-	p, err := l.choose(want)
+	p, err := l.choose(base, want)
 	if err != nil {
 		return false, err
 	}
@@ -143,8 +147,7 @@ func (l *link) step() (again bool, err error) {
 }
 
 // choose gives the pack to send: a large one that is on its way is brought to its end, even if there is more by now.
-func (l *link) choose(want Point) (*pack, error) {
-	base := l.has.Head.ID
+func (l *link) choose(base string, want Point) (*pack, error) {
 	if part := l.has.Partial; part != nil && part.Base == base && part.Head.Seq <= want.Seq {
 		if l.pack != nil && l.pack.id == part.Pack {
 			return l.pack, nil

@@ -80,7 +80,8 @@ type State struct {
 	Versions
 	Head    Point    `json:"head"`
 	Partial *Partial `json:"partial,omitempty"`
-	Busy    bool     `json:"busy,omitempty"` // it is taking a pack into its history
+	Busy    bool     `json:"busy,omitempty"`    // it is taking a pack into its history
+	Replace bool     `json:"replace,omitempty"` // somebody ordered that the primary's line takes the place of the one that is here
 }
 
 // Stage is how far a receiver is with the newest state that it has.

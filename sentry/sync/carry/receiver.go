@@ -43,6 +43,7 @@ type Receiver struct {
 	importing chan struct{} // holds one token: who has it may read a pack and write history
 
 	busy      atomic.Bool   // a whole pack is taken into history
+	replace   atomic.Bool   // ordered by Replace
 
 	mu       sync.Mutex
 	run      *run // nil while stopped
@@ -100,10 +101,7 @@ func (r *Receiver) Start(site string, role roles.Role) error {
 	if err := r.sweep(); err != nil {
 		return fmt.Errorf("receive changes: %w", err)
 	}
-	head, err := r.cfg.Store.Head(state.Site)
-	if err != nil {
-		return fmt.Errorf("receive changes: %w", err)
-	}
+	head, _ := r.cfg.Store.Head(state.Site)
 	ctx, cancel := context.WithCancel(context.Background())
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -156,6 +154,11 @@ func (r *Receiver) SetProgress(p Progress) {
 		*q = p
 	})
 }
+
+// Replace orders, or calls off, that the primary's line takes the place of the one that is here, where it does not continue it (CodeDiverged).
+// The order ends when that is done, and is forgotten when the daemon ends. It does not help against CodeLineage: that is decided by the
+// labels of the disks.
+func (r *Receiver) Replace(on bool) { r.replace.Store(on) }
 
 // Progress is what was told last.
 func (r *Receiver) Progress() Progress {

@@ -121,10 +121,7 @@ func (r *Receiver) gather(body io.Reader, o Offer, n int64) (*os.File, error) {
 		return nil, wordDisk(err)
 	}
 	if got != o.Offset {
-		st, err := r.state()
-		if err != nil {
-			return nil, err
-		}
+		st := r.state()
 		ref := refuse(CodeBase, "server %s has %d bytes of these changes, and was sent what begins at %d", r.cfg.Server, got, o.Offset)
 		ref.state = &st
 		return nil, ref
