@@ -36,7 +36,7 @@ const (
 	PathProgress = "/v1/sync/progress" // GET ?epoch=E&after=N → Progress, as soon as there is a later one than N
 )
 
-// Exporter is the history that a Sender reads: *history.Repo, or a fake.
+// Exporter is the history that a Sender reads; see FromHistory.
 type Exporter interface {
 	// Commit reads a commit; an error that wraps history.ErrNotFound if it is not here.
 	Commit(id string) (state.Commit, error)
@@ -44,7 +44,7 @@ type Exporter interface {
 	Export(w io.Writer, have []string, want string) error
 }
 
-// Importer is the history that a Receiver writes: *history.Repo, or a fake.
+// Importer is the history that a Receiver writes; see FromHistory.
 type Importer interface {
 	// Head is the newest commit of branch; false if there is none.
 	Head(branch state.Branch) (state.Commit, bool)

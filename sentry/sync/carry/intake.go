@@ -308,16 +308,10 @@ func (r *Receiver) reply(w http.ResponseWriter, v any, err error) {
 
 // wordImport gives what history says the code that the sender goes by.
 func wordImport(err error, o Offer) error {
-	code := CodeFailed
+	code := codeOf(err)
 	switch {
-	case isDiverged(err):
-		code = CodeDiverged
-	case isReplayed(err):
-		code = CodeReplayed
 	case CodeOf(err) != "":
 		return err
-	case isMalformed(err):
-		code = CodeGarbage
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		code = CodeFull
 	}

@@ -12,6 +12,7 @@ import (
 
 	"sayasystems.com/atlas/image/siteconf"
 	"sayasystems.com/atlas/sentry/peers"
+	"sayasystems.com/atlas/sentry/sync/history"
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
@@ -124,7 +125,7 @@ func (l *link) step() (again bool, err error) {
 	base := l.has.Head.ID
 	if base != "" {
 		_, err := l.s.cfg.Store.Commit(base)
-		if err != nil && !isNotFound(err) {
+		if err != nil && !errors.Is(err, history.ErrNotFound) {
 			return false, fmt.Errorf("read history: %w", err)
 		}
 		if err != nil && l.has.Replace {
@@ -327,4 +328,3 @@ func (l *link) tell(st Status) {
 		l.s.cfg.Changed(st)
 	}
 }
-

@@ -108,4 +108,3 @@ func later(a, b time.Time) time.Time {
 	}
 	return b
 }
-

@@ -216,7 +216,9 @@ func (v Versions) word() string {
 	return v.Image
 }
 
-func (v Versions) clean() Versions { return Versions{Image: clip(v.Image, 64), Debian: clip(v.Debian, 64)} }
+func (v Versions) clean() Versions {
+	return Versions{Image: clip(v.Image, 64), Debian: clip(v.Debian, 64)}
+}
 
 // decodeState decodes and checks a receiver's answer.
 func decodeState(data []byte, own Versions) (State, error) {

@@ -42,8 +42,8 @@ type Receiver struct {
 
 	importing chan struct{} // holds one token: who has it may read a pack and write history
 
-	busy      atomic.Bool   // a whole pack is taken into history
-	replace   atomic.Bool   // ordered by Replace
+	busy    atomic.Bool // a whole pack is taken into history
+	replace atomic.Bool // ordered by Replace
 
 	mu       sync.Mutex
 	run      *run // nil while stopped
@@ -59,7 +59,7 @@ type run struct {
 	work    sync.WaitGroup // requests that are being answered
 	judge   *judge
 	source  followed // guarded by Receiver.mu
-	reading func() // cuts the transfer that is being read; guarded by Receiver.mu
+	reading func()   // cuts the transfer that is being read; guarded by Receiver.mu
 }
 
 // NewReceiver makes a receiver that is stopped.

@@ -16,6 +16,7 @@ import (
 
 	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/peers"
+	"sayasystems.com/atlas/sentry/sync/history"
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
@@ -83,7 +84,9 @@ func TestRefusedHello(t *testing.T) {
 		words string
 	}{
 		{"another site", func(_ *testRig, h *Hello) { h.Site = "other" }, CodeSite, "another site"},
-		{"not the primary", func(r *testRig, _ *Hello) { r.all[0].setAttestation(roles.Attestation{Server: "left", Role: roles.Secondary}) }, CodeRole, "does not attest"},
+		{"not the primary", func(r *testRig, _ *Hello) {
+			r.all[0].setAttestation(roles.Attestation{Server: "left", Role: roles.Secondary})
+		}, CodeRole, "does not attest"},
 		{"not reachable", func(r *testRig, _ *Hello) { r.all[0].setAttestation(roles.Attestation{Server: "left"}) }, CodeRole, "does not attest"},
 		{"another set", func(_ *testRig, h *Hello) { h.Set = "stolen" }, CodeRole, "does not attest"},
 		{"another lineage", func(_ *testRig, h *Hello) { h.Lineage = []string{lineage1} }, CodeRole, "does not attest"},
@@ -171,7 +174,7 @@ func TestRefusedPush(t *testing.T) {
 			t.Fatalf("%s: change %d was taken", c.name, h.Seq)
 		}
 	}
-	right.hist.fail = fakeDiverged
+	right.hist.fail = &history.DivergedError{Branch: "site"}
 	if _, err := post(t, l, PathPush, framed(t, o, pack)); CodeOf(err) != CodeDiverged {
 		t.Errorf("push that history finds diverged = %v", err)
 	}

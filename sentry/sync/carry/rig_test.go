@@ -23,6 +23,7 @@ import (
 	"sayasystems.com/atlas/image/siteconf"
 	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/peers"
+	"sayasystems.com/atlas/sentry/sync/history"
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
@@ -71,7 +72,7 @@ func (f *fakeHistory) Commit(id string) (state.Commit, error) {
 	defer f.mu.Unlock()
 	c, ok := f.commits[id]
 	if !ok {
-		return c.Commit, errNotFound
+		return c.Commit, history.ErrNotFound
 	}
 	return c.Commit, nil
 }
@@ -84,7 +85,7 @@ func (f *fakeHistory) Export(w io.Writer, have []string, want string) error {
 	for id := want; id != "" && (len(have) == 0 || id != have[0]); {
 		c, ok := f.commits[id]
 		if !ok {
-			return errNotFound
+			return history.ErrNotFound
 		}
 		list = append(list, c)
 		id = c.Parent
@@ -117,15 +118,15 @@ func (f *fakeHistory) Import(r io.Reader, limit int64, _ state.Branch, head stri
 			break
 		}
 		if err != nil {
-			return at, fmt.Errorf("%w: %w", errMalformed, err)
+			return at, fmt.Errorf("%w: %w", history.ErrMalformed, err)
 		}
 		if c.Parent != at.ID {
-			return at, fakeDiverged
+			return at, &history.DivergedError{Branch: "site"}
 		}
 		list, at = append(list, c), c.Commit
 	}
 	if at.ID != head {
-		return at, fmt.Errorf("%w: it ends elsewhere", errMalformed)
+		return at, fmt.Errorf("%w: it ends elsewhere", history.ErrMalformed)
 	}
 	for _, c := range list {
 		f.commits[c.ID] = c
@@ -136,13 +137,18 @@ func (f *fakeHistory) Import(r io.Reader, limit int64, _ state.Branch, head stri
 
 // server is one server of the test's site, with its peers' port open on a loopback address of its own.
 type server struct {
-	t    *testing.T
+	t    testing.TB
 	self siteconf.Peer
 	id   peers.Identity
 	dir  string
 	book *peers.Book
 	api  *peers.Server
 	hist *fakeHistory
+	// store is hist, or a real history.
+	store interface {
+		Exporter
+		Importer
+	}
 	recv *Receiver
 	send *Sender
 	ip   string
@@ -157,7 +163,7 @@ type server struct {
 
 // site is a primary and some secondaries, which know each other.
 type testRig struct {
-	t    *testing.T
+	t    testing.TB
 	port int
 	all  []*server
 }
@@ -165,7 +171,7 @@ type testRig struct {
 var nextIP atomic.Uint32
 
 // newRig makes servers "left" (primary), "right", "third"… The ports open with serve.
-func newRig(t *testing.T, n int) *testRig {
+func newRig(t testing.TB, n int) *testRig {
 	t.Helper()
 	leakCheck(t)
 	rig := &testRig{t: t, port: freePort(t)}
@@ -179,6 +185,7 @@ func newRig(t *testing.T, n int) *testRig {
 		ok(t, err)
 		s.self = siteconf.Peer{ID: id, Name: name, Address: s.ip, Cert: s.id.Cert}
 		s.att = roles.Attestation{Server: name, Reachable: true, Role: roles.Secondary, Serving: true, Set: "set-" + name}
+		s.store = s.hist
 		if i == 0 {
 			s.att = attest(name, testSet, lineage0)
 		}
@@ -233,8 +240,10 @@ var fast = Limits{
 // receive opens the port of s and starts its receiver.
 func (s *server) receive(lim Limits, clock Clock) *Receiver {
 	s.recv = NewReceiver(ReceiverConfig{
-		Dir: filepath.Join(s.dir, "carry"), Store: s.hist, Server: s.self.Name, Versions: Versions{"1.0", "13"}, Limits: lim, Clock: clock,
-		Attest: func(context.Context) (roles.Attestation, []roles.Attestation, error) { return s.attestation(), s.others(), nil },
+		Dir: filepath.Join(s.dir, "carry"), Store: s.store, Server: s.self.Name, Versions: Versions{"1.0", "13"}, Limits: lim, Clock: clock,
+		Attest: func(context.Context) (roles.Attestation, []roles.Attestation, error) {
+			return s.attestation(), s.others(), nil
+		},
 	})
 	s.serve()
 	ok(s.t, s.recv.Start(testSite, roles.Secondary))
@@ -277,7 +286,7 @@ func source() Source { return Source{Site: testSite, Set: testSet, Lineage: []st
 // sender starts to send from s; via gives other addresses for peers.
 func (s *server) sender(lim Limits, clock Clock, via map[string]string) *Sender {
 	s.send = NewSender(SenderConfig{
-		Dir: filepath.Join(s.dir, "carry"), Store: s.hist, Server: s.self.Name, Versions: Versions{"1.0", "13"}, Limits: lim, Clock: clock,
+		Dir: filepath.Join(s.dir, "carry"), Store: s.store, Server: s.self.Name, Versions: Versions{"1.0", "13"}, Limits: lim, Clock: clock,
 		Client: peers.NewClient(s.id, s.port),
 		Peers: func() ([]siteconf.Peer, error) {
 			p, err := s.book.Peers()
@@ -310,7 +319,7 @@ func (s *server) waitHead(c state.Commit) {
 	})
 }
 
-func waitFor(t *testing.T, d time.Duration, cond func() bool, what func() string) {
+func waitFor(t testing.TB, d time.Duration, cond func() bool, what func() string) {
 	t.Helper()
 	for end := time.Now().Add(d); !cond(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
@@ -319,7 +328,7 @@ func waitFor(t *testing.T, d time.Duration, cond func() bool, what func() string
 	}
 }
 
-func ok(t *testing.T, err error) {
+func ok(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -331,7 +340,7 @@ func newIP() string {
 	return netip.AddrFrom4([4]byte{127, 77, byte(n >> 8), byte(n)}).String()
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ok(t, err)
 	defer l.Close()
@@ -339,7 +348,7 @@ func freePort(t *testing.T) int {
 }
 
 // leakCheck fails the test if goroutines of it are left when all else was cleaned up.
-func leakCheck(t *testing.T) {
+func leakCheck(t testing.TB) {
 	t.Helper()
 	before := runtime.NumGoroutine()
 	t.Cleanup(func() {
@@ -376,7 +385,7 @@ type proxy struct {
 	pass  atomic.Int64 // bytes
 }
 
-func newProxy(t *testing.T, to string, port int, limit func(n int) int64) *proxy {
+func newProxy(t testing.TB, to string, port int, limit func(n int) int64) *proxy {
 	p := &proxy{ip: newIP(), conns: map[net.Conn]bool{}, limit: limit}
 	l, err := net.Listen("tcp", net.JoinHostPort(p.ip, fmt.Sprint(port)))
 	ok(t, err)

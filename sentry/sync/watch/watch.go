@@ -77,6 +77,8 @@ type Watcher struct {
 	out    *outbox
 	self   int
 
+	deadline time.Time // of the next read
+
 	mu       sync.Mutex // over all below; Run holds it while it works through events
 	tree     *tree
 	roots    []state.Path        // of the caller, and what links among them lead to
@@ -189,12 +191,18 @@ func (w *Watcher) Run(ctx context.Context) error {
 func (w *Watcher) deliver() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.out.put(w.group.take(time.Now())...)
 	at, ok := w.group.due()
+	if now := time.Now(); ok && !at.After(now) {
+		w.out.put(w.group.take(now)...)
+		at, ok = w.group.due()
+	}
 	if !ok {
 		at = time.Time{}
 	}
-	_ = w.kernel.file.SetReadDeadline(at)
+	if !at.Equal(w.deadline) {
+		w.deadline = at
+		_ = w.kernel.file.SetReadDeadline(at)
+	}
 }
 
 // take works through the events of one read.

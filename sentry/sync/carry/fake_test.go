@@ -1,9 +1,0 @@
-package carry
-
-import "errors"
-
-type fakeDivergedError struct{ error }
-
-func (fakeDivergedError) Diverged() bool { return true }
-
-var fakeDiverged error = fakeDivergedError{errors.New("diverged")}
