@@ -78,6 +78,8 @@ type Daemon struct {
 	log    *slog.Logger
 	hub    hub
 
+	sync   synchronizer
+
 	site struct { // what settings has read
 		sync.Mutex
 		modified time.Time
@@ -116,6 +118,7 @@ func New(cfg Config) (*Daemon, error) {
 		log: log, others: map[string]*other{},
 	}
 	d.own.err = errors.New("not asked yet")
+	d.sync.d = d
 	d.runner = verify.NewRunner(verify.Settings{Observer: server.Name, Interval: cfg.Interval, History: 40, Log: log, Changed: d.hub.publish})
 	d.packs, d.packErr = pack.LoadAll(cfg.PacksDir)
 	if d.packErr != nil {
@@ -129,6 +132,8 @@ func New(cfg Config) (*Daemon, error) {
 func (d *Daemon) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	srv := peers.NewServer(d.id, d.book, d.offers, d, d.log)
+	srv.Handle("/v1/sync/", d.sync.pinned)
+	g.Go(func() error { return d.sync.run(ctx) })
 	g.Go(func() error { return d.cycle(ctx) })
 	g.Go(func() error { return d.serve(ctx, "peers", d.cfg.PeerPort, srv.Serve) })
 	g.Go(func() error { return d.serve(ctx, "page", d.cfg.PagePort, d.servePage) })

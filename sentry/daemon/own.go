@@ -109,6 +109,7 @@ func (d *Daemon) report(now time.Time) site.Report {
 			r.Peers = append(r.Peers, q.Name)
 		}
 	}
+	r.Sync = d.sync.status()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r.State, r.Boot, r.Inventory = d.own.state, d.own.boot, d.own.inventory

@@ -69,6 +69,7 @@ func serverFindings(v Server, s Site) []initapi.Finding {
 			}
 		}
 	}
+	out = append(out, syncFindings(v, s.At)...)
 	if r.PackErr != "" {
 		out = append(out, initapi.Finding{
 			ID: "packs-" + v.Name, Severity: "critical", Where: v.Name, Since: r.At,

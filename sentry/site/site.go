@@ -12,6 +12,7 @@ import (
 	"sayasystems.com/atlas/hwcheck"
 	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/initapi"
+	"sayasystems.com/atlas/sentry/sync/state"
 	"sayasystems.com/atlas/sentry/verify"
 )
 
@@ -31,6 +32,7 @@ type Report struct {
 	Peers     []string            `json:"peers"` // names of the servers that it has pinned
 	Packs     []Service           `json:"packs"` // services of its image
 	PackErr   string              `json:"pack_err,omitempty"`
+	Sync      *state.Status       `json:"sync,omitempty"` // nil: no set serves, or the server's version has no Synchronizer
 }
 
 // Service is a pack as pages name it.

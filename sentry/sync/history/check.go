@@ -68,7 +68,7 @@ func (k *checker) line(branch state.Branch, head plumbing.Hash, replace bool) (*
 		if older && err == nil {
 			return nil, &ReplayedError{Branch: string(branch), Have: present.String(), Want: top.ID, At: top.At}
 		}
-		if !replace {
+		if !replace && !k.amends(list, base, present) {
 			return nil, &DivergedError{Branch: string(branch), Have: present.String(), Want: top.ID}
 		}
 	}
@@ -83,6 +83,17 @@ func (k *checker) line(branch state.Branch, head plumbing.Hash, replace bool) (*
 		before = c.tree
 	}
 	return top, nil
+}
+
+// amends tells whether the first commit of list takes the place of the one that is the newest here: several writes of one action became one
+// commit, of which a part was carried already.
+func (k *checker) amends(list []*commitRec, base *commitRec, present plumbing.Hash) bool {
+	was, err := k.b.r.commit(present)
+	if err != nil || len(list) == 0 {
+		return false
+	}
+	first := list[len(list)-1]
+	return first.Parent == was.Parent && first.Seq == was.Seq && (base == nil) == (was.Parent == "")
 }
 
 func (k *checker) follows(list []*commitRec, base *commitRec) error {

@@ -1,0 +1,120 @@
+package site
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"sayasystems.com/atlas/roles"
+	"sayasystems.com/atlas/sentry/initapi"
+	"sayasystems.com/atlas/sentry/sync/state"
+)
+
+// How long the Synchronizer may be silent, and changes be on their way, before it is a fault.
+const (
+	syncSilent = 2 * time.Minute // no sign of life of a Synchronizer at work; a checker of a service may take half a minute
+	syncSlow   = time.Minute     // a change that is not live on a secondary
+)
+
+// syncReasons tells what of the primary's configuration is not proven to be live on the secondaries.
+func syncReasons(s Site) []Reason {
+	prim, sec := s.ByRole(roles.Primary), s.ByRole(roles.Secondary)
+	if len(prim) != 1 || len(sec) == 0 || !prim[0].Fresh(s.At) {
+		return nil // told by others
+	}
+	p := prim[0]
+	name := strings.ToUpper(p.Name)
+	st := p.Report.Sync
+	switch {
+	case st == nil:
+		return []Reason{{Server: p.Name, Unknown: true, Text: name + " does not follow changes of its configuration yet.", Next: "Wait a minute; if it stays so, see the messages of sentry on " + p.Name + "."}}
+	case s.At.Add(p.Ahead).Sub(st.At) > syncSilent:
+		return []Reason{{Server: p.Name, Unknown: true, Text: fmt.Sprintf("%s has not looked at changes of its configuration since %s.", name, Clock(st.At)), Next: "Restart sentry there: atlas service restart sentry."}}
+	}
+	var out []Reason
+	if st.Held != nil {
+		out = append(out, Reason{
+			Server: p.Name, Text: fmt.Sprintf("A change on %s is held back since %s: the other servers do not have it.", name, Clock(st.Held.Since)),
+			Next: "Correct it or go back: see the findings.",
+		})
+	}
+	for _, v := range sec {
+		if r, ok := peerReason(p, v, s.At); ok {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// peerReason tells why secondary v is not known to be in step with primary p.
+func peerReason(p, v Server, now time.Time) (Reason, bool) {
+	name := strings.ToUpper(v.Name)
+	for _, q := range p.Report.Sync.Peers {
+		if q.Name != v.Name {
+			continue
+		}
+		switch {
+		case q.State == "refused":
+			return Reason{Server: v.Name, Text: name + " could not take over a change of the primary.", Next: "See the findings of " + v.Name + "."}, true
+		case q.Missing:
+			return Reason{Server: v.Name, Unknown: true, Text: name + " has not reported about the primary's changes for more than a minute.", Next: "Wait a minute; if it stays so, restart sentry there: atlas service restart sentry."}, true
+		case q.Live == "":
+			return Reason{Server: v.Name, Unknown: true, Text: name + " has not told yet which of the primary's changes it has.", Next: "Wait a minute."}, true
+		case q.Behind > 0 && now.Add(p.Ahead).Sub(q.Since) > syncSlow:
+			next := "Wait until it has caught up."
+			if q.Err != "" {
+				next = "It says: " + q.Err + "."
+			}
+			return Reason{Server: v.Name, Text: fmt.Sprintf("%s lacks the primary's changes since %s.", name, Clock(q.Since)), Next: next}, true
+		}
+		return Reason{}, false
+	}
+	return Reason{Server: v.Name, Unknown: true, Text: name + " is not known to " + p.Name + " as a server to carry changes to.", Next: "Wait a minute; if it stays so, let it join again."}, true
+}
+
+// syncFindings are what the Synchronizer of a server has found.
+func syncFindings(v Server, now time.Time) []initapi.Finding {
+	st := v.Report.Sync
+	if st == nil {
+		i := v.Report.State
+		if i == nil || i.State != initapi.Serving || i.Set == nil || now.Add(v.Ahead).Sub(i.Started) < 10*time.Minute {
+			return nil
+		}
+		return []initapi.Finding{{
+			ID: "sync-absent-" + v.Name, Severity: "critical", Where: v.Name, Since: i.Started,
+			What: "Changes of the configuration of " + v.Name + " are not recorded.", Next: "Restart sentry there: atlas service restart sentry.",
+		}}
+	}
+	out := append([]initapi.Finding(nil), st.Findings...)
+	for i := range out {
+		if out[i].Where == "" {
+			out[i].Where = v.Name
+		}
+		out[i].ID += "-" + v.Name
+	}
+	if silent := now.Add(v.Ahead).Sub(st.At); silent > syncSilent {
+		out = append(out, initapi.Finding{
+			ID: "sync-silent-" + v.Name, Severity: "critical", Where: v.Name, Since: st.At,
+			What: fmt.Sprintf("The Synchronizer of %s has stood still since %s: changes are not recorded.", v.Name, Clock(st.At)), Next: "Restart sentry there: atlas service restart sentry.",
+		})
+	}
+	return append(out, peerFindings(v, st, now)...)
+}
+
+func peerFindings(v Server, st *state.Status, now time.Time) []initapi.Finding {
+	var out []initapi.Finding
+	for _, q := range st.Peers {
+		if q.Behind == 0 || now.Add(v.Ahead).Sub(q.Since) < syncSlow || q.State == "refused" { // a refusal is a finding of the other server
+			continue
+		}
+		what := fmt.Sprintf("%s lacks the changes of %s since %s.", q.Name, v.Name, Clock(q.Since))
+		if q.Err != "" {
+			what = fmt.Sprintf("%s lacks the changes of %s since %s: %s.", q.Name, v.Name, Clock(q.Since), q.Err)
+		}
+		out = append(out, initapi.Finding{
+			ID: "sync-behind-" + q.Name, Severity: "warning", Where: q.Name, Since: q.Since, What: what,
+			Next: "Look whether " + q.Name + " is on and its network cable is in; it catches up by itself.",
+		})
+	}
+	return out
+}

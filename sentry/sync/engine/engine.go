@@ -1,0 +1,292 @@
+// Package engine is the Synchronizer at work on one server: it ties together what the packages beside it do.
+//
+// On the primary: watch tells an action, record makes a commit of it, gate asks the checkers of the services that it concerns, and carry
+// sends it to the other servers; what a checker refuses is held back, with everything after it, until the files are good again or a person
+// rolls back or releases. On a secondary: carry has received a state, twin brings the files of this server to it (staged, checked, live,
+// services told), and reports. What was changed on the secondary itself is recorded on a line of its own and then overwritten: the primary
+// wins, and nothing is lost.
+//
+// Run does it all in one loop, so that recording, applying and rolling back never overlap; checks and services take their time in
+// goroutines of their own. What stands still for too long shows in Status.At.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"sayasystems.com/atlas/roles"
+	"sayasystems.com/atlas/sentry/initapi"
+	"sayasystems.com/atlas/sentry/sync/apply"
+	"sayasystems.com/atlas/sentry/sync/carry"
+	"sayasystems.com/atlas/sentry/sync/check"
+	"sayasystems.com/atlas/sentry/sync/history"
+	"sayasystems.com/atlas/sentry/sync/snapshot"
+	"sayasystems.com/atlas/sentry/sync/state"
+	"sayasystems.com/atlas/sentry/sync/watch"
+)
+
+// Config says where everything is and who does what.
+type Config struct {
+	Dir    string        // on the disk set, for the Synchronizer alone
+	Root   string        // "/"
+	Places []apply.Place // see apply.Options
+	Server string
+	carry.Versions
+	Role     roles.Role
+	Facts    func() Facts // asked at start, and again after Reload
+	Helper   check.Helper
+	Services apply.Services
+	Ready    func(service string) bool // whether its database can be asked; nil: always
+	Sender   *carry.Sender             // on the primary; nil elsewhere
+	Receiver *carry.Receiver           // on a secondary; nil elsewhere
+	Findings *Findings
+	Own      bool          // changes by this process are recorded too; for tests
+	Rescan   time.Duration // everything is compared again so often: 10 min
+	Changed  func()        // something worth showing has changed; must return at once; may be nil
+	Log      *slog.Logger
+}
+
+// Engine works on one started set.
+type Engine struct {
+	cfg     Config
+	repo    *history.Repo
+	tree    *snapshot.Tree
+	names   *snapshot.Names
+	applier *apply.Applier
+	watcher *watch.Watcher
+	facts   Facts
+	log     *slog.Logger
+	seen    stamps
+
+	background sync.WaitGroup
+	triggers   map[state.Path]chan struct{} // of exports: look now
+
+	orders chan order    // what people ask for, done in the loop
+	wake   chan struct{} // a state was received, or a check has ended
+	again  map[state.Path]time.Time
+
+	last struct { // the newest commit made of an action, to be amended by further parts of it
+		action uint64
+		commit string
+	}
+	gate gate
+	twin twin
+
+	mu     sync.Mutex
+	status state.Status
+}
+
+// order is a function that the loop runs, between other things.
+type order struct {
+	do   func(ctx context.Context) error
+	done chan error
+}
+
+// Open opens the history and the staging folder on the set, and finishes what a power cut interrupted. A damaged history is set aside and
+// begun anew, with a finding.
+func Open(cfg Config) (*Engine, error) {
+	if cfg.Rescan == 0 {
+		cfg.Rescan = 10 * time.Minute
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Changed == nil {
+		cfg.Changed = func() {}
+	}
+	e := &Engine{
+		cfg: cfg, log: cfg.Log, orders: make(chan order), wake: make(chan struct{}, 1), again: map[state.Path]time.Time{},
+		seen: stamps{}, facts: cfg.Facts(),
+	}
+	e.status.Role = string(cfg.Role)
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("the Synchronizer's folder: %w", err)
+	}
+	var err error
+	if e.repo, err = e.openHistory(); err != nil {
+		return nil, err
+	}
+	e.names = snapshot.NewNames(cfg.Root)
+	if e.tree, err = snapshot.Open(cfg.Root, snapshot.Options{MaxFile: maxFile, Names: e.names}); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	e.applier, err = apply.Open(apply.Options{
+		Places: cfg.Places, Staging: filepath.Join(cfg.Dir, "staging"), Root: cfg.Root, Names: e.names, Content: e.repo.Content, Keep: e.keep, Log: cfg.Log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	rec, err := e.applier.Recover()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("finish what was interrupted: %w", err), e.Close())
+	}
+	if len(rec.Finished)+len(rec.Undone) > 0 {
+		e.log.Info("an interrupted change of files was finished", "finished", rec.Finished, "undone", rec.Undone)
+	}
+	return e, nil
+}
+
+// maxFile is the largest file that is recorded and carried.
+const maxFile = 64 << 20
+
+// openHistory opens the repository; one that is damaged is kept under another name, and recording begins anew.
+func (e *Engine) openHistory() (*history.Repo, error) {
+	dir := filepath.Join(e.cfg.Dir, "history")
+	opt := history.Options{Server: e.cfg.Server, MaxFile: maxFile}
+	repo, err := history.Open(dir, opt)
+	var damaged *history.DamagedError
+	if !errors.As(err, &damaged) {
+		return repo, err
+	}
+	kept, aside := history.SetAside(dir, time.Now())
+	if aside != nil {
+		return nil, errors.Join(err, aside)
+	}
+	e.log.Error("the history of changes is damaged; a new one is begun", "err", damaged, "kept", kept)
+	e.cfg.Findings.Set(initapi.Finding{
+		ID: "sync-history-damaged", Severity: "warning", Where: e.cfg.Server, What: "The history of changes could not be read any more: " + damaged.Error() + ".",
+		Next: "A new history was begun with the files as they are; nothing else is lost. The old one is kept in " + kept + ". Have the disks checked.",
+	})
+	return history.Open(dir, opt)
+}
+
+// Close gives everything free.
+func (e *Engine) Close() error {
+	var errs []error
+	for _, c := range []io.Closer{closer(e.applier), closer(e.tree), closer(e.repo)} {
+		if c != nil {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// closer keeps a nil pointer from becoming an interface that is not nil.
+func closer[T any, P interface {
+	*T
+	io.Closer
+}](p P) io.Closer {
+	if p == nil {
+		return nil
+	}
+	return p
+}
+
+// Run watches, records, carries or applies until ctx ends.
+func (e *Engine) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer e.background.Wait()
+	defer cancel()
+	w, err := watch.New(watch.Options{Root: e.cfg.Root, Roots: roots(e.facts.Packs), Skip: e.ignored, Log: e.log, Own: e.cfg.Own})
+	if err != nil {
+		return fmt.Errorf("watch files: %w", err)
+	}
+	e.watcher = w
+	e.background.Go(func() {
+		if err := w.Run(ctx); err != nil && ctx.Err() == nil {
+			e.log.Error("files are not watched any more; they are compared from time to time only", "err", err)
+			e.cfg.Findings.Set(initapi.Finding{
+				ID: "sync-watch", Severity: "warning", Where: e.cfg.Server, What: "Changes of files are noticed late: " + err.Error() + ".",
+				Next: "Restart the server at the next opportunity; until then changes are found every ten minutes.",
+			})
+		}
+	})
+	e.begin(ctx)
+	if err := e.exports(ctx); err != nil {
+		return err
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	rescan := time.NewTicker(e.cfg.Rescan)
+	defer rescan.Stop()
+	actions := w.Actions()
+	for {
+		e.beat()
+		select {
+		case <-ctx.Done():
+			return nil
+		case a, ok := <-actions:
+			if !ok {
+				actions = nil
+				continue
+			}
+			e.take(ctx, a)
+		case o := <-e.orders:
+			o.done <- o.do(ctx)
+		case <-e.wake:
+			e.step(ctx)
+		case <-tick.C:
+			e.retry(ctx)
+			e.step(ctx)
+		case <-rescan.C:
+			e.rescan(ctx, "found by comparing everything")
+		}
+	}
+}
+
+// begin records what is there, and takes up where the last run ended.
+func (e *Engine) begin(ctx context.Context) {
+	e.rescan(ctx, "found when the server started")
+	if e.cfg.Receiver != nil {
+		e.cfg.Receiver.OnReceived(func(state.Commit, carry.Offer) { e.nudge() })
+	}
+	e.step(ctx)
+}
+
+func (e *Engine) nudge() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// step goes on with what waits: changes to be allowed, a state to be applied.
+func (e *Engine) step(ctx context.Context) {
+	if e.cfg.Sender != nil {
+		e.allow(ctx)
+	}
+	if e.cfg.Receiver != nil {
+		e.follow(ctx)
+	}
+}
+
+// do has the loop run f and waits for it.
+func (e *Engine) do(ctx context.Context, f func(ctx context.Context) error) error {
+	o := order{do: f, done: make(chan error, 1)}
+	select {
+	case e.orders <- o:
+	case <-ctx.Done():
+		return fmt.Errorf("the Synchronizer is busy: %w", ctx.Err())
+	}
+	select {
+	case err := <-o.done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("the Synchronizer is still at it: %w", ctx.Err())
+	}
+}
+
+// beat notes that the loop is alive.
+func (e *Engine) beat() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.status.At = time.Now()
+}
+
+// line is the line of history that is made on this server.
+func (e *Engine) line() state.Branch {
+	if e.cfg.Role == roles.Secondary {
+		return state.Live
+	}
+	return state.Site
+}
+
+// History is the repository, for those who carry it.
+func (e *Engine) History() *history.Repo { return e.repo }

@@ -1,0 +1,230 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"sayasystems.com/atlas/sentry/initapi"
+	"sayasystems.com/atlas/sentry/sync/history"
+	"sayasystems.com/atlas/sentry/sync/state"
+	"sayasystems.com/atlas/sentry/sync/watch"
+)
+
+// Command is a program of a pack, run as root or as User.
+type Command struct {
+	Args    []string
+	User    string
+	Timeout time.Duration
+}
+
+// Export is configuration that lives in a database: dumped as text, which is recorded and carried like a file, and loaded on the other side.
+type Export struct {
+	Service string
+	Name    string
+	Title   string
+	Secret  bool
+	Watch   []state.Path  // what changes when it may have changed
+	Every   time.Duration // looked at so often in any case
+	Changed Command       // cheap; another output means: dump. No Args: dump always
+	Dump    Command
+	Load    Command
+}
+
+// Path is where the export stands in the history.
+func (x Export) Path() state.Path {
+	return state.Path(state.Exports + "/" + x.Service + "/" + x.Name)
+}
+
+// exportPause is the least time between two looks at one export: a database writes all the time.
+const exportPause = 300 * time.Millisecond
+
+// exports starts what looks at databases.
+func (e *Engine) exports(ctx context.Context) error {
+	if len(e.facts.Exports) == 0 {
+		return nil
+	}
+	var paths []state.Path
+	for _, x := range e.facts.Exports {
+		paths = append(paths, x.Watch...)
+	}
+	slices.Sort(paths)
+	w, err := watch.New(watch.Options{Root: e.cfg.Root, Roots: slices.Compact(paths), Log: e.log, Own: true})
+	if err != nil {
+		return fmt.Errorf("watch databases: %w", err)
+	}
+	e.background.Go(func() { _ = w.Run(ctx) }) // looked at from time to time in any case
+	e.triggers = map[state.Path]chan struct{}{}
+	for _, x := range e.facts.Exports {
+		c := make(chan struct{}, 1)
+		e.triggers[x.Path()] = c
+		e.background.Go(func() { e.export(ctx, x, c) })
+	}
+	e.background.Go(func() {
+		for a := range w.Actions() {
+			for _, x := range e.facts.Exports {
+				if a.Rescan || slices.ContainsFunc(x.Watch, func(p state.Path) bool {
+					return slices.ContainsFunc(a.Paths, func(q state.Path) bool { return q.Under(p) || p.Under(q) })
+				}) {
+					trigger(e.triggers[x.Path()])
+				}
+			}
+		}
+	})
+	return nil
+}
+
+func trigger(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// export looks at one export whenever it may have changed.
+func (e *Engine) export(ctx context.Context, x Export, changed <-chan struct{}) {
+	every := x.Every
+	if every <= 0 {
+		every = time.Minute
+	}
+	mark, failed := "", time.Time{}
+	for {
+		err := e.dump(ctx, x, &mark)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			failed = time.Time{}
+			e.cfg.Findings.Clear("sync-export-" + x.Service + "-" + x.Name)
+		case failed.IsZero():
+			failed = time.Now()
+		case time.Since(failed) > time.Minute && e.ready(x.Service):
+			e.cfg.Findings.Set(initapi.Finding{
+				ID: "sync-export-" + x.Service + "-" + x.Name, Severity: "warning", Where: e.cfg.Server,
+				What: fmt.Sprintf("%s (%s): changes are not recorded: %v.", e.title(x.Service), x.Title, err),
+				Next: "Look into /var/log/atlas/" + x.Service + ".log; it is tried again by itself.",
+			})
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(exportPause):
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-time.After(every):
+		}
+	}
+}
+
+var errNotReady = errors.New("the service is not ready")
+
+// dump records an export if it has changed.
+func (e *Engine) dump(ctx context.Context, x Export, mark *string) error {
+	if !e.ready(x.Service) {
+		return errNotReady
+	}
+	was := *mark
+	if len(x.Changed.Args) > 0 {
+		out, err := run(ctx, x.Changed, nil)
+		if err != nil {
+			return err
+		}
+		if *mark = string(out); *mark == was && was != "" {
+			return nil
+		}
+	}
+	text, err := run(ctx, x.Dump, nil)
+	if err != nil {
+		*mark = ""
+		return err
+	}
+	return e.do(ctx, func(ctx context.Context) error {
+		e.recordExport(ctx, x, text)
+		return nil
+	})
+}
+
+// recordExport is done in the loop.
+func (e *Engine) recordExport(ctx context.Context, x Export, text []byte) {
+	edits := []history.Edit{{Path: x.Path(), Entry: &state.Entry{Kind: state.File, Mode: 0o600, Owner: "root", Group: "root"}, Content: text}}
+	for dir := x.Path().Dir(); dir != ""; dir = dir.Dir() {
+		edits = append(edits, history.Edit{Path: dir, Entry: &state.Entry{Kind: state.Dir, Mode: 0o700, Owner: "root", Group: "root"}})
+	}
+	e.record(ctx, edits, history.Meta{Who: state.Who{Service: x.Service}, Title: "changed " + strings.ToLower(x.Title[:1]) + x.Title[1:], Image: e.cfg.Image}, 0)
+}
+
+// load makes a database equal to the text in the history.
+func (e *Engine) load(ctx context.Context, x Export, hash state.Hash) error {
+	r, err := e.repo.Content(hash)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if _, err := run(ctx, x.Load, r); err != nil {
+		return fmt.Errorf("%s: %w", x.Title, err)
+	}
+	return nil
+}
+
+func (e *Engine) ready(service string) bool { return e.cfg.Ready == nil || e.cfg.Ready(service) }
+
+// mostOutput bounds what a command may print.
+const mostOutput = maxFile
+
+// run runs a program to its end and gives what it printed. An error has its first words.
+func run(ctx context.Context, c Command, in io.Reader) ([]byte, error) {
+	if c.Timeout <= 0 {
+		c.Timeout = 30 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	args := c.Args
+	if c.User != "" && c.User != "root" {
+		args = append([]string{"/usr/sbin/runuser", "-u", c.User, "--"}, args...)
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root"}
+	cmd.Dir = "/"
+	cmd.Stdin = in
+	// In a group of its own, so that all of it can be ended.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	var out limited
+	var words bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &words
+	err := cmd.Run()
+	switch {
+	case out.over:
+		return nil, fmt.Errorf("%s prints more than %d MiB", args[0], mostOutput>>20)
+	case err != nil && ctx.Err() != nil:
+		return nil, fmt.Errorf("%s took longer than %v", strings.Join(c.Args[:min(2, len(c.Args))], " "), c.Timeout)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %s", err, lastLine(words.String()))
+	}
+	return out.Bytes(), nil
+}
+
+// limited holds up to mostOutput bytes.
+type limited struct {
+	bytes.Buffer
+	over bool
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.Len()+len(p) > mostOutput {
+		l.over = true
+		return len(p), nil
+	}
+	return l.Buffer.Write(p)
+}

@@ -1,0 +1,322 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"sayasystems.com/atlas/sentry/initapi"
+	"sayasystems.com/atlas/sentry/sync/class"
+	"sayasystems.com/atlas/sentry/sync/history"
+	"sayasystems.com/atlas/sentry/sync/snapshot"
+	"sayasystems.com/atlas/sentry/sync/state"
+	"sayasystems.com/atlas/sentry/sync/watch"
+)
+
+// stamps remember which content a file had when its times were these, so that a comparison of everything does not read everything.
+type stamps map[state.Path]struct {
+	stamp snapshot.Stamp
+	hash  state.Hash
+}
+
+func (s stamps) known(p state.Path, st snapshot.Stamp) state.Hash {
+	if k, ok := s[p]; ok && k.stamp == st && st != (snapshot.Stamp{}) {
+		return k.hash
+	}
+	return ""
+}
+
+func (s stamps) keep(i snapshot.Item) {
+	if i.Entry.Kind != state.File || i.Stamp == (snapshot.Stamp{}) {
+		delete(s, i.Path)
+		return
+	}
+	s[i.Path] = struct {
+		stamp snapshot.Stamp
+		hash  state.Hash
+	}{i.Stamp, i.Entry.Data}
+}
+
+// ignored tells which paths are no configuration at all: editors' temporary files, locks.
+func (e *Engine) ignored(p state.Path) bool {
+	return snapshot.IsTemp(p.Base()) || e.facts.Class(p) == class.Ignored
+}
+
+// take records an action, or a further part of one.
+func (e *Engine) take(ctx context.Context, a watch.Action) {
+	if a.Problem != nil {
+		e.cfg.Findings.Set(initapi.Finding{
+			ID: "sync-watch-dirs", Severity: "warning", Where: e.cfg.Server, What: "Some changes of files are noticed late: " + a.Problem.Error() + ".",
+			Next: "Move what is no configuration out of the folder that is named.",
+		})
+		return
+	}
+	if a.Rescan {
+		e.rescan(ctx, "found by comparing everything")
+		return
+	}
+	var edits []history.Edit
+	for _, p := range a.Attrs {
+		edits = append(edits, e.one(p)...)
+	}
+	for _, p := range a.Paths {
+		edits = append(edits, e.look(ctx, p)...)
+	}
+	m := history.Meta{Who: a.Who, Image: e.cfg.Image}
+	if head, ok := e.repo.Head(e.line()); ok && a.ID != 0 && a.ID == e.last.action && head.ID == e.last.commit && !e.sent(head) {
+		m.Amend = true
+	}
+	e.record(ctx, edits, m, a.ID)
+}
+
+// rescan compares everything with what is recorded.
+func (e *Engine) rescan(ctx context.Context, note string) {
+	var edits []history.Edit
+	for _, r := range roots(e.facts.Packs) {
+		edits = append(edits, e.look(ctx, r)...)
+	}
+	e.record(ctx, edits, history.Meta{Note: note, Image: e.cfg.Image}, 0)
+}
+
+// retry looks again at files that could not be read.
+func (e *Engine) retry(ctx context.Context) {
+	now := time.Now()
+	var due []state.Path
+	for p, at := range e.again {
+		if now.After(at) {
+			due = append(due, p)
+			delete(e.again, p)
+		}
+	}
+	if len(due) == 0 {
+		return
+	}
+	slices.Sort(due)
+	var edits []history.Edit
+	for _, p := range due {
+		edits = append(edits, e.look(ctx, p)...)
+	}
+	e.record(ctx, edits, history.Meta{Image: e.cfg.Image}, 0)
+}
+
+// record makes a commit, if the edits change anything, and starts what follows from it.
+func (e *Engine) record(ctx context.Context, edits []history.Edit, m history.Meta, action uint64) {
+	edits = slices.DeleteFunc(edits, func(d history.Edit) bool { return !e.differs(d) })
+	if len(edits) == 0 {
+		return
+	}
+	c, changed, err := e.repo.Record(e.line(), edits, m)
+	if errors.Is(err, history.ErrNoParent) { // a directory on the way was never recorded
+		c, changed, err = e.repo.Record(e.line(), e.withParents(edits), m)
+	}
+	if err != nil {
+		e.notRecorded(err, edits)
+		return
+	}
+	e.cfg.Findings.Clear("sync-not-recorded")
+	if !changed {
+		return
+	}
+	e.last.action, e.last.commit = action, c.ID
+	e.log.Info("change recorded", "commit", short(c.ID), "seq", c.Seq, "title", c.Title, "who", c.Who.String())
+	if e.line() == state.Live {
+		e.local(ctx, c)
+	}
+	e.step(ctx)
+	e.cfg.Changed()
+}
+
+// differs tells whether an edit is news to the line.
+func (e *Engine) differs(d history.Edit) bool {
+	head, ok := e.repo.Head(e.line())
+	if !ok {
+		return d.Entry != nil
+	}
+	was, there, err := e.repo.Lookup(head.ID, d.Path)
+	switch {
+	case err != nil:
+		return true
+	case d.Entry == nil:
+		return there
+	}
+	return !there || !was.Equal(*d.Entry)
+}
+
+// withParents adds the directories that edits lie in.
+func (e *Engine) withParents(edits []history.Edit) []history.Edit {
+	var out []history.Edit
+	done := map[state.Path]bool{}
+	for _, d := range edits {
+		if d.Entry == nil {
+			continue
+		}
+		for i := range strings.Count(string(d.Path), "/") {
+			dir := state.Path(strings.Join(strings.Split(string(d.Path), "/")[:i+1], "/"))
+			if !done[dir] {
+				done[dir] = true
+				out = append(out, e.one(dir)...)
+			}
+		}
+	}
+	return append(out, edits...)
+}
+
+func (e *Engine) notRecorded(err error, edits []history.Edit) {
+	e.log.Error("change not recorded", "err", err)
+	next := "Look at the server's findings about its disks. The change is tried again by itself."
+	if errors.Is(err, syscall.ENOSPC) {
+		next = "Make room on the disk set: delete or move what is not needed. The change is recorded by itself then."
+	}
+	e.cfg.Findings.Set(initapi.Finding{
+		ID: "sync-not-recorded", Severity: "critical", Where: e.cfg.Server, What: "A change of " + string(edits[0].Path) + " could not be recorded: " + err.Error() + ".", Next: next,
+	})
+	for _, d := range edits {
+		e.again[d.Path] = time.Now().Add(10 * time.Second)
+	}
+}
+
+// one looks at one path only, not at what lies below it.
+func (e *Engine) one(p state.Path) []history.Edit {
+	if e.ignored(p) {
+		return nil
+	}
+	var buf bytes.Buffer
+	item, err := e.tree.Read(p, func(size int64) (io.Writer, error) {
+		if size > inMemory {
+			return nil, nil //nolint:nilnil // not wanted: it is read again when it is recorded
+		}
+		buf.Reset()
+		return &buf, nil
+	})
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		e.cfg.Findings.Clear("sync-not-kept-" + string(p))
+		delete(e.seen, p)
+		return []history.Edit{{Path: p}}
+	case err != nil:
+		return e.unreadable(p, err)
+	}
+	e.cfg.Findings.Clear("sync-not-kept-" + string(p))
+	e.seen.keep(item)
+	d := history.Edit{Path: p, Entry: &item.Entry}
+	if item.Entry.Kind == state.File {
+		d.Content = buf.Bytes()
+		if item.Entry.Size > inMemory {
+			d.Content, d.Open = nil, e.opener(p)
+		} else if d.Content == nil {
+			d.Content = []byte{}
+		}
+	}
+	return []history.Edit{d}
+}
+
+// inMemory is up to which size a file is held in memory while it is recorded.
+const inMemory = 1 << 20
+
+// opener reads a file anew when it is recorded.
+func (e *Engine) opener(p state.Path) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) {
+		r, w := io.Pipe()
+		go func() {
+			_, err := e.tree.Read(p, func(int64) (io.Writer, error) { return w, nil })
+			w.CloseWithError(err)
+		}()
+		return r, nil
+	}
+}
+
+// look looks at a path and all below it, and at what is recorded there and is gone.
+func (e *Engine) look(ctx context.Context, p state.Path) []history.Edit {
+	first := e.one(p)
+	if len(first) != 1 || first[0].Entry == nil {
+		return first
+	}
+	if first[0].Entry.Kind != state.Dir {
+		return first
+	}
+	out := first
+	here := map[state.Path]bool{p: true}
+	scan := snapshot.ScanOptions{Skip: e.ignored, Known: e.seen.known}
+	for item, err := range e.tree.Scan(ctx, []state.Path{p}, scan) {
+		if err != nil {
+			out = append(out, e.unreadable(item.Path, err)...)
+			if item.Path != "" {
+				here[item.Path] = true
+				continue
+			}
+			return out // the scan ended early: what is not here may still be there
+		}
+		here[item.Path] = true
+		if item.Path == p {
+			continue
+		}
+		entry := item.Entry
+		d := history.Edit{Path: item.Path, Entry: &entry}
+		if entry.Kind == state.File && entry.Hard == "" && e.differs(d) {
+			if one := e.one(item.Path); len(one) == 1 && one[0].Entry != nil {
+				one[0].Entry.Hard = entry.Hard
+				d = one[0]
+			}
+		}
+		e.seen.keep(item)
+		out = append(out, d)
+	}
+	head, ok := e.repo.Head(e.line())
+	if !ok || ctx.Err() != nil {
+		return out
+	}
+	err := e.repo.Walk(head.ID, p, func(q state.Path, _ state.Entry) error {
+		if !here[q] && !e.ignored(q) {
+			out = append(out, history.Edit{Path: q})
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, history.ErrNotFound) {
+		e.log.Warn("recorded state cannot be read", "path", p, "err", err)
+	}
+	return out
+}
+
+// unreadable tells about a path that cannot be recorded now. What is recorded of it stays.
+func (e *Engine) unreadable(p state.Path, err error) []history.Edit {
+	f := initapi.Finding{ID: "sync-not-kept-" + string(p), Severity: "warning", Where: e.cfg.Server, What: fmt.Sprintf("%s is not carried to the other servers: %v.", "/"+p, err)}
+	var (
+		notKept  *snapshot.NotKeptError
+		tooLarge *snapshot.TooLargeError
+		tooMany  *snapshot.TooManyError
+	)
+	switch {
+	case errors.As(err, &notKept):
+		f.Next = "Nothing needs to be done if a program made it for itself; otherwise remove it, or put it where it belongs: below /run."
+	case errors.As(err, &tooLarge):
+		f.Next = "Move it out of the configuration, to /srv or /home, if it is data."
+	case errors.As(err, &tooMany):
+		f.ID, f.Severity = "sync-too-many", "critical"
+		f.What = "Changes of files are not recorded any more: " + err.Error() + "."
+		f.Next = "Delete or move what was put there by mistake; everything is recorded by itself then."
+	case errors.Is(err, snapshot.ErrBusy):
+		e.again[p] = time.Now().Add(time.Second)
+		return nil
+	case errors.Is(err, context.Canceled):
+		return nil
+	default:
+		f.Next = "Look at the file's rights and at the server's findings about its disks."
+		e.again[p] = time.Now().Add(time.Minute)
+	}
+	e.cfg.Findings.Set(f)
+	return nil
+}
+
+func short(id string) string {
+	if len(id) > 10 {
+		return id[:10]
+	}
+	return id
+}

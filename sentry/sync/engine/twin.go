@@ -1,0 +1,429 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"sayasystems.com/atlas/image/siteconf"
+	"sayasystems.com/atlas/sentry/initapi"
+	"sayasystems.com/atlas/sentry/sync/apply"
+	"sayasystems.com/atlas/sentry/sync/carry"
+	"sayasystems.com/atlas/sentry/sync/check"
+	"sayasystems.com/atlas/sentry/sync/class"
+	"sayasystems.com/atlas/sentry/sync/history"
+	"sayasystems.com/atlas/sentry/sync/state"
+)
+
+// twin is what a secondary knows of bringing its files to the primary's state.
+type twin struct {
+	applied string // commit of the site's line that the files were last brought to
+	refused string // commit that could not be; nothing is tried again until there is another, or something changed here
+	told    chan outcome
+	telling string // commit whose services are being told
+	versions
+}
+
+// versions remembers when paths were put back, to notice a program here that changes them again and again.
+type versions struct{ back map[state.Path][]time.Time }
+
+// appliedFile remembers twin.applied.
+const appliedFile = "applied"
+
+// follow brings this server's files to the newest state that was received.
+func (e *Engine) follow(ctx context.Context) {
+	t := &e.twin
+	if t.told == nil {
+		t.told = make(chan outcome, 1)
+		t.applied = e.remembered(appliedFile)
+		t.back = map[state.Path][]time.Time{}
+	}
+	select {
+	case told := <-t.told:
+		e.services(told)
+	default:
+	}
+	head, ok := e.repo.Head(state.Site)
+	if !ok || t.telling != "" || head.ID == t.refused {
+		return
+	}
+	if head.ID == t.applied {
+		e.inStep(head)
+		return
+	}
+	if err := e.bring(ctx, head); err != nil && ctx.Err() == nil {
+		t.refused = head.ID
+		e.refuse(head, err)
+	}
+}
+
+// bring makes a state of the primary live here.
+func (e *Engine) bring(ctx context.Context, head state.Commit) error {
+	if head.Image != e.cfg.Image {
+		return &versionsError{theirs: head.Image, ours: e.cfg.Image}
+	}
+	changes, err := e.missing(head)
+	if err != nil {
+		return err
+	}
+	if len(changes) == 0 {
+		e.arrived(head)
+		return nil
+	}
+	files, dumps := split(changes)
+	if len(files) == 0 {
+		return e.loads(ctx, head, dumps, nil)
+	}
+	e.report(head, carry.Checking)
+	gen, err := e.applier.Stage(ctx, files)
+	if err != nil {
+		return fmt.Errorf("prepare the changed files: %w", err)
+	}
+	names := apply.Affected(e.facts.Packs, files)
+	if checks := e.facts.Checks(names); len(checks) > 0 {
+		c, err := gen.Layers()
+		if err != nil {
+			return errors.Join(err, gen.Discard())
+		}
+		for _, v := range e.cfg.Helper.Run(ctx, checks, &c) {
+			if v.Result != check.Pass {
+				return errors.Join(&refusedError{verdict: v, title: e.title(v.Service)}, gen.Discard())
+			}
+		}
+	}
+	e.report(head, carry.Applying)
+	rep, err := gen.Apply(ctx)
+	if err != nil {
+		return fmt.Errorf("make the changed files live: %w", err)
+	}
+	if len(rep.Skipped)+len(rep.Aside) > 0 {
+		e.log.Warn("some files stay as they are", "skipped", rep.Skipped, "aside", rep.Aside)
+	}
+	e.live(head, files)
+	if err := e.applier.Confirm(); err != nil {
+		e.log.Warn("the way back from the last change stays there", "err", err)
+	}
+	return e.loads(ctx, head, dumps, names)
+}
+
+// split parts files from dumps of databases.
+func split(changes []state.Change) (files, dumps []state.Change) {
+	for _, c := range changes {
+		if c.Path.Under(state.Exports) {
+			dumps = append(dumps, c)
+		} else {
+			files = append(files, c)
+		}
+	}
+	return files, dumps
+}
+
+func (e *Engine) exportAt(p state.Path) (Export, bool) {
+	i := slices.IndexFunc(e.facts.Exports, func(x Export) bool { return x.Path() == p })
+	if i < 0 {
+		return Export{}, false
+	}
+	return e.facts.Exports[i], true
+}
+
+// loads tells the named services that their files have changed, and makes databases equal to what the primary dumped, apart from the loop:
+// it may take a while.
+func (e *Engine) loads(ctx context.Context, head state.Commit, dumps []state.Change, names []string) error {
+	t := &e.twin
+	if len(names)+len(dumps) == 0 {
+		e.arrived(head)
+		return nil
+	}
+	t.telling = head.ID
+	e.report(head, carry.Probing)
+	facts := e.facts
+	go func() {
+		var out outcome
+		out.head = head
+		for _, n := range names {
+			if c, ok := facts.Derive(n); ok {
+				if _, err := run(ctx, c, nil); err != nil {
+					out.told = append(out.told, apply.Told{Service: n, Verb: "derive", Err: err})
+				}
+			}
+		}
+		out.told = append(out.told, apply.Tell(ctx, e.cfg.Services, facts.Packs, names)...)
+		for _, d := range dumps {
+			x, _ := e.exportAt(d.Path)
+			err := e.load(ctx, x, d.After.Data)
+			out.told = append(out.told, apply.Told{Service: x.Service, Verb: "load", Err: err})
+			if err == nil {
+				out.loaded = append(out.loaded, d)
+			}
+		}
+		t.told <- out
+		e.nudge()
+	}()
+	return nil
+}
+
+// outcome is what became of telling services and loading databases.
+type outcome struct {
+	head   state.Commit
+	told   []apply.Told
+	loaded []state.Change
+}
+
+// missing is what of the primary's state is not here, of what every server shares. What is to be removed is what was recorded here.
+func (e *Engine) missing(head state.Commit) ([]state.Change, error) {
+	live, ok := e.repo.Head(state.Live)
+	if !ok {
+		return nil, errors.New("this server's own files are not recorded yet")
+	}
+	all, err := e.repo.Diff(live.ID, head.ID)
+	if err != nil {
+		return nil, fmt.Errorf("compare with the primary's state: %w", err)
+	}
+	watched := roots(e.facts.Packs)
+	return slices.DeleteFunc(all, func(c state.Change) bool {
+		p := c.Path
+		if p.Under(state.Exports) { // what this server does not run, or cannot tell yet, waits
+			x, ok := e.exportAt(p)
+			return !ok || c.After == nil || c.Before == nil && !e.ready(x.Service)
+		}
+		if e.facts.Class(p) != class.Shared {
+			return true
+		}
+		// Directories on the way to a root are recorded for their attributes, and belong to the image.
+		return !slices.ContainsFunc(watched, p.Under)
+	}), nil
+}
+
+// live records what was made live.
+func (e *Engine) live(head state.Commit, changes []state.Change) {
+	var edits []history.Edit
+	for _, c := range changes {
+		edits = append(edits, history.Edit{Path: c.Path, Entry: c.After})
+	}
+	if len(edits) > 0 {
+		m := history.Meta{Who: head.Who, Title: head.Title, Note: "as on the primary: " + head.ID, Image: e.cfg.Image}
+		if _, _, err := e.repo.Record(state.Live, edits, m); err != nil {
+			e.notRecorded(err, edits)
+			return
+		}
+		e.log.Info("change of the primary is live", "commit", short(head.ID), "seq", head.Seq, "files", len(changes))
+	}
+}
+
+// arrived notes that this server has all of a state.
+func (e *Engine) arrived(head state.Commit) {
+	t := &e.twin
+	t.applied, t.refused = head.ID, ""
+	e.remember(appliedFile, head.ID)
+	e.cfg.Findings.Clear("sync-refused")
+	e.cfg.Changed()
+}
+
+// services takes what became of telling the services about new files.
+func (e *Engine) services(out outcome) {
+	t := &e.twin
+	t.telling = ""
+	e.live(out.head, out.loaded)
+	for _, d := range out.loaded {
+		trigger(e.triggers[d.Path]) // what the database really holds now
+	}
+	e.arrived(out.head)
+	bad := map[string]bool{}
+	for _, s := range out.told {
+		id := "sync-service-" + s.Service
+		if s.Err == nil {
+			if !bad[id] {
+				e.cfg.Findings.Clear(id)
+			}
+			continue
+		}
+		bad[id] = true
+		e.log.Error("service does not take its new configuration", "service", s.Service, "err", s.Err)
+		e.cfg.Findings.Set(initapi.Finding{
+			ID: id, Severity: "warning", Where: e.cfg.Server, What: fmt.Sprintf("%s of %s does not take the primary's new configuration: %v.", e.title(s.Service), e.cfg.Server, s.Err),
+			Next: "Look into /var/log/atlas/" + s.Service + ".log on " + e.cfg.Server + "; then: atlas service restart " + s.Service + ".",
+		})
+	}
+}
+
+// inStep reports that nothing is left to do.
+func (e *Engine) inStep(head state.Commit) {
+	e.mu.Lock()
+	was := e.status.InStep && e.status.Head != nil && e.status.Head.ID == head.ID
+	e.status.InStep = true
+	e.mu.Unlock()
+	if was {
+		return
+	}
+	e.report(head, carry.InStep)
+	e.cfg.Changed()
+}
+
+// report tells the primary how far this server is with a state.
+func (e *Engine) report(head state.Commit, stage carry.Stage) {
+	e.mu.Lock()
+	e.status.InStep = stage == carry.InStep
+	e.mu.Unlock()
+	p := carry.Progress{Head: carry.Point{ID: head.ID, Seq: head.Seq}, State: stage, Findings: e.cfg.Findings.List(), Versions: e.cfg.Versions}
+	if stage == carry.InStep {
+		p.Live = p.Head
+	}
+	e.cfg.Receiver.SetProgress(p)
+}
+
+// refuse tells why a state of the primary is not live here.
+func (e *Engine) refuse(head state.Commit, err error) {
+	f := initapi.Finding{ID: "sync-refused", Severity: "critical", Where: e.cfg.Server, What: fmt.Sprintf("A change of the primary is not live on %s: %v.", e.cfg.Server, err)}
+	var (
+		ver     *versionsError
+		ref     *refusedError
+		noSpace *apply.NoSpaceError
+		locked  *apply.LockedError
+	)
+	switch {
+	case errors.As(err, &ver):
+		f.Severity, f.Next = "warning", "Update the other server to the same version; until then changes are kept, and applied after the update."
+	case errors.As(err, &ref):
+		f.Next = "Correct the file on the primary, or go back there: atlas rollback. The services of " + e.cfg.Server + " run on with the files from before."
+	case errors.As(err, &noSpace):
+		f.Next = "Make room on the disk set of " + e.cfg.Server + "; the change is applied by itself then."
+	case errors.As(err, &locked):
+		f.Next = locked.Remedy
+	default:
+		f.Next = "It is tried again with the next change, and when this server starts. If it stays so, send the log of sentry to the vendor."
+	}
+	e.log.Error("change of the primary is not live", "commit", short(head.ID), "err", err)
+	e.cfg.Findings.Set(f)
+	e.report(head, carry.Refused)
+	e.cfg.Changed()
+}
+
+// local looks at what was changed on this secondary by others than the Synchronizer: the primary wins, and what was here is in the history.
+func (e *Engine) local(_ context.Context, c state.Commit) {
+	if c.Parent == "" {
+		return // the first state of all
+	}
+	changes, err := e.repo.Diff(c.Parent, c.ID)
+	if err != nil {
+		return
+	}
+	var lost []string
+	for _, ch := range changes {
+		if ch.Before == nil && ch.Path.Under(state.Exports) { // dumped for the first time: perhaps there is something to load now
+			e.twin.applied, e.twin.refused = "", ""
+			continue
+		}
+		if (ch.Path.Under(state.Exports) || e.facts.Class(ch.Path) == class.Shared) && e.overwritten(ch) {
+			lost = append(lost, "/"+string(ch.Path))
+		}
+	}
+	if len(lost) == 0 {
+		return
+	}
+	e.twin.applied, e.twin.refused = "", ""
+	e.cfg.Findings.Set(initapi.Finding{
+		ID: "sync-local-change", Severity: "warning", Where: e.cfg.Server,
+		What: fmt.Sprintf("%s was changed on %s (%s). The primary's files count: they have been put back.", list(lost), e.cfg.Server, c.Who),
+		Next: fmt.Sprintf("Make the change on the primary. What was here is kept: on %s, atlas show %s.", e.cfg.Server, short(c.ID)),
+	})
+}
+
+// overwritten tells whether the primary has something else at the path. A program that makes the same change again and again is left alone
+// in the end, with a finding.
+func (e *Engine) overwritten(ch state.Change) bool {
+	head, ok := e.repo.Head(state.Site)
+	if !ok {
+		return false
+	}
+	theirs, there, err := e.repo.Lookup(head.ID, ch.Path)
+	if err != nil || ch.After == nil && !there || ch.After != nil && there && theirs.Equal(*ch.After) {
+		return false
+	}
+	t := &e.twin
+	now := time.Now()
+	t.back[ch.Path] = append(slices.DeleteFunc(t.back[ch.Path], func(at time.Time) bool { return now.Sub(at) > 10*time.Minute }), now)
+	if len(t.back[ch.Path]) <= mostBack {
+		return true
+	}
+	e.cfg.Findings.Set(initapi.Finding{
+		ID: "sync-fight-" + string(ch.Path), Severity: "warning", Where: e.cfg.Server,
+		What: fmt.Sprintf("A program on %s changes /%s again and again, otherwise than on the primary.", e.cfg.Server, ch.Path),
+		Next: "Find the program: atlas history /" + string(ch.Path) + " on " + e.cfg.Server + " names it. If the file belongs to each server alone, the service pack should say so (own or derived).",
+	})
+	return false
+}
+
+// mostBack is how often in ten minutes a file is put back.
+const mostBack = 5
+
+// keep takes what is about to be overwritten into the history.
+func (e *Engine) keep(c apply.Clash, content io.Reader) error {
+	if c.Found == nil || c.Found.Kind == 0 {
+		return nil // nothing is there, or nothing that could be kept
+	}
+	entry := *c.Found
+	d := history.Edit{Path: c.Path, Entry: &entry}
+	if entry.Kind == state.File {
+		data, err := io.ReadAll(io.LimitReader(content, maxFile+1))
+		if err != nil {
+			return fmt.Errorf("keep what was changed on this server: %w", err)
+		}
+		d.Content = data
+	}
+	_, _, err := e.repo.Record(e.line(), e.withParents([]history.Edit{d}), history.Meta{Note: "changed on this server and overwritten", Image: e.cfg.Image})
+	return err
+}
+
+// versionsError: the two servers run different versions, and nothing converts yet.
+type versionsError struct{ theirs, ours string }
+
+func (v *versionsError) Error() string {
+	return fmt.Sprintf("the primary runs version %s, this server %s", v.theirs, v.ours)
+}
+
+// refusedError: a checker on this server does not take the state.
+type refusedError struct {
+	verdict check.Verdict
+	title   string
+}
+
+func (r *refusedError) Error() string {
+	return fmt.Sprintf("%s does not take it here (%s)", r.title, lastLine(r.verdict.Output))
+}
+
+// remembered reads a commit's name from the Synchronizer's folder; "" if none is there.
+func (e *Engine) remembered(file string) string {
+	data, err := os.ReadFile(filepath.Join(e.cfg.Dir, file))
+	if err != nil {
+		return ""
+	}
+	var id string
+	if json.Unmarshal(data, &id) != nil {
+		return ""
+	}
+	return id
+}
+
+func (e *Engine) remember(file, id string) {
+	data, err := json.Marshal(id)
+	if err == nil {
+		err = siteconf.WriteFile(filepath.Join(e.cfg.Dir, file), data, 0o600)
+	}
+	if err != nil {
+		e.log.Warn("not remembered", "what", file, "err", err) // found out again after a restart
+	}
+}
+
+func list(paths []string) string {
+	if len(paths) > 3 {
+		return fmt.Sprintf("%s and %d more", strings.Join(paths[:3], ", "), len(paths)-3)
+	}
+	return strings.Join(paths, ", ")
+}
