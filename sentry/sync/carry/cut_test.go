@@ -144,7 +144,7 @@ func TestHungReceiver(t *testing.T) {
 			c, err := l.Accept()
 			if err != nil {
 				for _, c := range held {
-					c.Close()
+					_ = c.Close()
 				}
 				return
 			}
@@ -164,7 +164,7 @@ func TestHungReceiver(t *testing.T) {
 	waitFor(t, 15*time.Second, func() bool { st := send.Status()["third"]; return st.Err != "" && !st.Up }, func() string {
 		return fmt.Sprintf("status of the hung one = %+v", send.Status()["third"])
 	})
-	l.Close()
+	_ = l.Close()
 	<-done
 	third.receive(lim, nil)
 	send.Heard("third")

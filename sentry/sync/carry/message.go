@@ -145,7 +145,7 @@ func decodeHello(data []byte, own Versions) (Hello, error) {
 	if err := decode(data, &h, own); err != nil {
 		return h, err
 	}
-	if err := errors.Join(h.Source.check(), h.Allowed.check()); err != nil {
+	if err := errors.Join(h.check(), h.Allowed.check()); err != nil {
 		return h, refuse(CodeGarbage, "the greeting cannot be understood: %v", err)
 	}
 	h.Versions = h.clean()

@@ -138,3 +138,23 @@ func BenchmarkSmallPush(b *testing.B) {
 		b.ReportMetric(float64(list[len(list)*99/100].Microseconds())/1000, name+"-p99-ms")
 	}
 }
+
+// What carrying alone takes: histories in memory.
+func BenchmarkCarryAlone(b *testing.B) {
+	rig := newRig(b, 2)
+	left, right := rig.all[0], rig.all[1]
+	got := make(chan time.Time, 1)
+	right.receive(Limits{}, nil).OnReceived(func(state.Commit, Offer) { got <- time.Now() })
+	left.sender(Limits{}, nil, nil)
+	left.change([]byte("first"))
+	<-got
+	var received []time.Duration
+	for i := 0; b.Loop(); i++ {
+		t0 := time.Now()
+		left.change(fmt.Appendf(nil, "change %d", i))
+		received = append(received, (<-got).Sub(t0))
+	}
+	slices.Sort(received)
+	b.ReportMetric(float64(received[len(received)/2].Microseconds())/1000, "received-p50-ms")
+	b.ReportMetric(float64(received[len(received)*99/100].Microseconds())/1000, "received-p99-ms")
+}

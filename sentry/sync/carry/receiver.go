@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/initapi"
@@ -109,12 +108,16 @@ func (r *Receiver) Start(site string, role roles.Role) error {
 		cancel()
 		return errors.New("receive changes: started already")
 	}
-	r.run = &run{site: site, role: role, ctx: ctx, cancel: cancel, source: src, judge: newJudge(r.cfg.Attest, r.clock, r.lim.Fresh)}
+	now := &run{site: site, role: role, ctx: ctx, cancel: cancel, source: src, judge: newJudge(r.cfg.Attest, r.clock, r.lim.Fresh)}
+	r.run = now
 	r.board.change(func(p *Progress) {
 		if p.Head.ID != head.ID {
 			p.Head = pointOf(head)
 		}
 	})
+	if role == roles.Secondary {
+		now.work.Go(func() { now.judge.keep(ctx) })
+	}
 	return nil
 }
 
@@ -132,7 +135,6 @@ func (r *Receiver) Stop() {
 	r.mu.Unlock()
 	if run != nil {
 		run.work.Wait()
-		run.judge.wait()
 	}
 }
 
@@ -251,93 +253,4 @@ var next = map[Code]string{
 	CodeSize:      "Look for very large files among the configuration of the primary.",
 	CodeGarbage:   "Look at the log of both servers; if it goes on, restart Sentry on the primary.",
 	CodeFailed:    "Look at the log of this server; if it goes on, check its disks.",
-}
-
-// judge says who may send, by attestations that it keeps for a while.
-type judge struct {
-	ask   func(context.Context) (roles.Attestation, []roles.Attestation, error)
-	clock Clock
-	fresh time.Duration
-
-	asking  sync.Mutex // one question at a time
-	mu      sync.Mutex
-	at      time.Time // when it was asked; zero = never
-	own     roles.Attestation
-	others  []roles.Attestation
-	err     error
-	renewal sync.WaitGroup
-}
-
-func newJudge(ask func(context.Context) (roles.Attestation, []roles.Attestation, error), c Clock, fresh time.Duration) *judge {
-	return &judge{ask: ask, clock: c, fresh: fresh}
-}
-
-func (j *judge) wait() { j.renewal.Wait() }
-
-// caller tells whether server may send as the primary with set in lineage. In the normal case it answers from what it knows, and asks anew
-// beside that when half of the time is over in which that counts.
-func (j *judge) caller(ctx context.Context, server, set, lineage string) error {
-	j.mu.Lock()
-	age, err := j.clock.Now().Sub(j.at), j.verdict(server, set, lineage)
-	j.mu.Unlock()
-	if age >= 0 && age < j.fresh && err == nil {
-		if age > j.fresh/2 && j.asking.TryLock() {
-			j.renewal.Go(func() {
-				defer j.asking.Unlock()
-				j.renew(ctx)
-			})
-		}
-		return nil
-	}
-	// Not known, or no: that may have changed a moment ago.
-	asked := j.clock.Now()
-	j.asking.Lock()
-	defer j.asking.Unlock()
-	j.mu.Lock()
-	age = asked.Sub(j.at) // somebody may have asked while we waited; and a caller that insists must not have us ask all the time
-	again := j.at.IsZero() || age >= 200*time.Millisecond
-	j.mu.Unlock()
-	if again {
-		j.renew(ctx)
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.verdict(server, set, lineage)
-}
-
-func (j *judge) renew(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	at := j.clock.Now() // what changes while we ask may be missed
-	own, others, err := j.ask(ctx)
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.at, j.own, j.others, j.err = at, own, others, err
-}
-
-// verdict needs j.mu.
-func (j *judge) verdict(server, set, lineage string) error {
-	if j.err != nil {
-		return refuse(CodeNotReady, "it is not known which server is the primary: %v", j.err)
-	}
-	primaries := []string{}
-	holds := false
-	for _, a := range append([]roles.Attestation{j.own}, j.others...) {
-		if !a.Reachable && a.Server != j.own.Server || a.Role != roles.Primary {
-			continue
-		}
-		primaries = append(primaries, a.Server)
-		if a.Server == server && a.Set == set {
-			holds = slices.ContainsFunc(a.Holds, func(h roles.Holding) bool {
-				return h.Set == set && h.Role == roles.Primary && h.Lineage == lineage && !h.Pending
-			})
-		}
-	}
-	switch {
-	case len(primaries) > 1:
-		return refuse(CodePrimaries, "more than one server says that it is the primary (%s); changes are taken from none of them", strings.Join(primaries, ", "))
-	case !holds:
-		return refuse(CodeRole, "server %s does not attest that it is the primary with the disk set that its changes are from", server)
-	}
-	return nil
 }

@@ -317,7 +317,7 @@ func TestSlowRequests(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		_, err := ask(ctx, l, http.MethodPost, PathPush, pr, int64(len(body)))
 		cancel()
-		pw.Close()
+		_ = pw.Close()
 		if d := time.Since(from); err == nil || d > 3*time.Second {
 			t.Errorf("a push that stops after %d bytes = %v after %s", stop, err, d)
 		}
@@ -338,7 +338,7 @@ func TestSlowRequests(t *testing.T) {
 	if d := time.Since(from); d > 150*time.Millisecond {
 		t.Errorf("push beside a hanging one took %s", d)
 	}
-	pw.Close()
+	_ = pw.Close()
 	if err := <-done; err == nil {
 		t.Error("the hanging push was answered with success")
 	}

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -90,8 +91,8 @@ func (f *fakeHistory) Export(w io.Writer, have []string, want string) error {
 		list = append(list, c)
 		id = c.Parent
 	}
-	for i := len(list) - 1; i >= 0; i-- {
-		if err := json.NewEncoder(w).Encode(list[i]); err != nil {
+	for _, c := range slices.Backward(list) {
+		if err := json.NewEncoder(w).Encode(c); err != nil {
 			return err
 		}
 	}
@@ -216,8 +217,10 @@ func newRig(t testing.TB, n int) *testRig {
 }
 
 func attest(name, set, lineage string) roles.Attestation {
-	return roles.Attestation{Server: name, Reachable: true, Role: roles.Primary, Serving: true, Set: set,
-		Holds: []roles.Holding{{Set: set, Role: roles.Primary, Lineage: lineage}}}
+	return roles.Attestation{
+		Server: name, Reachable: true, Role: roles.Primary, Serving: true, Set: set,
+		Holds: []roles.Holding{{Set: set, Role: roles.Primary, Lineage: lineage}},
+	}
 }
 
 func (s *server) attestation() roles.Attestation {
@@ -343,7 +346,7 @@ func newIP() string {
 func freePort(t testing.TB) int {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ok(t, err)
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return l.Addr().(*net.TCPAddr).Port
 }
 
@@ -399,17 +402,17 @@ func newProxy(t testing.TB, to string, port int, limit func(n int) int64) *proxy
 			wg.Go(func() { p.carry(c, net.JoinHostPort(to, fmt.Sprint(port))) })
 		}
 	})
-	t.Cleanup(func() { l.Close(); p.cut(); wg.Wait() })
+	t.Cleanup(func() { _ = l.Close(); p.cut(); wg.Wait() })
 	return p
 }
 
 func (p *proxy) carry(c net.Conn, to string) {
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	d, err := net.Dial("tcp", to)
 	if err != nil {
 		return
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	p.mu.Lock()
 	left := &atomic.Int64{}
 	left.Store(p.limit(p.count))
@@ -418,8 +421,7 @@ func (p *proxy) carry(c net.Conn, to string) {
 	p.conns[c], p.conns[d] = true, true
 	p.mu.Unlock()
 	copyUntil := func(dst, src net.Conn) {
-		defer dst.Close()
-		defer src.Close()
+		defer func() { _, _ = dst.Close(), src.Close() }()
 		buf := make([]byte, 4096)
 		for {
 			n, err := src.Read(buf)
@@ -450,7 +452,7 @@ func (p *proxy) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c := range p.conns {
-		c.Close()
+		_ = c.Close()
 	}
 }
 
