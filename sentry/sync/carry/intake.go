@@ -84,9 +84,9 @@ func (r *Receiver) follow(run *run, src Source) error {
 // state is what is here now.
 func (r *Receiver) state() State {
 	c, _ := r.cfg.Store.Head(state.Site)
-	st := State{Protocol: Protocol, Server: r.cfg.Server, Versions: r.cfg.Versions, Head: pointOf(c)}
+	st := State{Protocol: Protocol, Server: r.cfg.Server, Versions: r.cfg.Versions, Head: pointOf(c), Parent: c.Parent}
 	st.Partial = r.partial()
-	if st.Partial != nil && st.Partial.Base != st.Head.ID && !r.replace.Load() {
+	if st.Partial != nil && st.Partial.Base != st.Head.ID && st.Partial.Base != st.Parent && !r.replace.Load() {
 		st.Partial = nil // it continues what is not here any more
 	}
 	st.Busy, st.Replace = r.busy.Load(), r.replace.Load()
@@ -192,7 +192,7 @@ func (r *Receiver) fits(run *run, o Offer) error {
 	switch {
 	case st.Replace && o.Base == "" && o.Head.ID != st.Head.ID:
 		return nil
-	case o.Head.ID == st.Head.ID || o.Base != st.Head.ID && o.Head.Seq >= st.Head.Seq:
+	case o.Head.ID == st.Head.ID || o.Base != st.Head.ID && o.Base != st.Parent && o.Head.Seq >= st.Head.Seq:
 		ref := refuse(CodeBase, "server %s has another state than the changes build on", r.cfg.Server)
 		ref.state = &st
 		return ref
@@ -256,7 +256,7 @@ func (r *Receiver) bring(o Offer, pack packReader) (State, error) {
 	if r.on != nil {
 		r.on(c, o)
 	}
-	return State{Protocol: Protocol, Server: r.cfg.Server, Versions: r.cfg.Versions, Head: pointOf(c)}, nil
+	return State{Protocol: Protocol, Server: r.cfg.Server, Versions: r.cfg.Versions, Head: pointOf(c), Parent: c.Parent}, nil
 }
 
 // progress answers as soon as there is news.

@@ -131,11 +131,16 @@ func (l *link) step() (again bool, err error) {
 		if err != nil && l.has.Replace {
 			base, err = "", nil // everything anew
 		}
+		if err != nil && l.has.Parent != "" { // what it has was amended here since, and is forgotten
+			if _, err2 := l.s.cfg.Store.Commit(l.has.Parent); err2 == nil {
+				base, err = l.has.Parent, nil
+			}
+		}
 		if err != nil {
 			return false, refuse(CodeDiverged, "server %s has change %d (%.10s), which this server does not know: their histories ran apart; "+
 				"compare them, then let the primary's replace the other", l.peer.Name, l.has.Head.Seq, base)
 		}
-		if base != "" && l.has.Head.Seq >= want.Seq {
+		if base != "" && l.has.Head.Seq > want.Seq {
 			l.keep(nil)
 			return false, nil // it has more than may be sent now
 		}

@@ -79,6 +79,7 @@ type State struct {
 	Server   string `json:"server"`
 	Versions
 	Head    Point    `json:"head"`
+	Parent  string   `json:"parent,omitempty"` // of Head: the sender may have amended Head, and know only this
 	Partial *Partial `json:"partial,omitempty"`
 	Busy    bool     `json:"busy,omitempty"`    // it is taking a pack into its history
 	Replace bool     `json:"replace,omitempty"` // somebody ordered that the primary's line takes the place of the one that is here
@@ -241,6 +242,9 @@ func (s State) check() error {
 		case p.Got < 0 || p.Size <= 0 || p.Got > p.Size:
 			return errors.New("the part of a pack that it has is of impossible size")
 		}
+	}
+	if s.Parent != "" && !commitID.MatchString(s.Parent) {
+		return errors.New("what its newest change builds on is not described properly")
 	}
 	return s.Head.check()
 }

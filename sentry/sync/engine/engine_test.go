@@ -149,7 +149,7 @@ func (s *server) start(port int) {
 	log := slog.New(slog.NewTextHandler(&lines{t: t, name: s.name}, nil))
 	cfg := Config{
 		Dir: filepath.Join(s.root, "sync"), Root: s.root, Places: []apply.Place{{Prefix: "etc", Dir: filepath.Join(s.root, "etc")}, {Prefix: "var", Dir: filepath.Join(s.root, "var")}},
-		Server: s.name, Versions: versions13, Role: role, Facts: func() Facts { return facts(s.root) }, Services: s, Findings: &s.findings, Log: log, Own: role == roles.Primary,
+		Server: s.name, Versions: versions13, Role: role, Facts: func() Facts { return facts(s.root) }, Services: s, Findings: &s.findings, Log: log, Own: true,
 		Helper: check.Helper{Command: []string{os.Args[0], "check-helper"}},
 	}
 	must(t, os.MkdirAll(filepath.Join(s.root, "var"), 0o755))
@@ -230,6 +230,7 @@ func TestCarried(t *testing.T) {
 	left, right := site(t)
 	write(t, left.path("etc/hosts"), "127.0.0.1 localhost\n10.0.0.5 printer\n")
 	eventually(t, "hosts on right", func() bool { return strings.Contains(right.read("etc/hosts"), "printer") })
+	pause()
 	if got := right.read("etc/machine-id"); got != "right\n" {
 		t.Errorf("machine-id of right is %q; it is its own", got)
 	}
@@ -242,8 +243,10 @@ func TestCarried(t *testing.T) {
 		l, _ := os.Readlink(right.path("etc/new/deep/l"))
 		return err == nil && l == "a" && owner(st) == 33
 	})
+	pause()
 	must(t, os.RemoveAll(left.path("etc/new")))
 	eventually(t, "tree gone on right", func() bool { _, err := os.Stat(right.path("etc/new")); return os.IsNotExist(err) })
+	pause()
 	write(t, left.path("etc/web/site.conf"), "listen 8080\n")
 	eventually(t, "service told", func() bool { return right.told("reload web") })
 	eventually(t, "in step", func() bool {
@@ -265,6 +268,7 @@ func TestHeldAndRolledBack(t *testing.T) {
 	if h := left.engine.Status().Held; h.Service != "web" || !strings.Contains(h.Words, "broken") || !slices.Contains(h.Paths, "etc/web/site.conf") {
 		t.Errorf("held: %+v", h)
 	}
+	pause()
 	write(t, left.path("etc/hosts"), "later\n") // waits behind it
 	time.Sleep(300 * time.Millisecond)
 	if got := right.read("etc/web/site.conf") + right.read("etc/hosts"); strings.Contains(got, "broken") || strings.Contains(got, "later") {
@@ -304,6 +308,9 @@ func TestPrimaryWins(t *testing.T) {
 	}
 }
 
+// pause makes what follows another action: by one process and at once it would be the same.
+func pause() { time.Sleep(700 * time.Millisecond) }
+
 func write(t testing.TB, path, text string) {
 	t.Helper()
 	must(t, os.MkdirAll(filepath.Dir(path), 0o755))
@@ -333,9 +340,9 @@ func freePort(t testing.TB) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// rootDir is not below /tmp, which a checker sees as an empty folder.
+// rootDir is not below /tmp or /var/tmp, which a checker sees as empty folders.
 func rootDir(t testing.TB) string {
-	dir, err := os.MkdirTemp("/var/tmp", "atlas-engine-")
+	dir, err := os.MkdirTemp("/var/cache", "atlas-engine-")
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
