@@ -192,7 +192,7 @@ func (r *Receiver) fits(run *run, o Offer) error {
 	switch {
 	case st.Replace && o.Base == "" && o.Head.ID != st.Head.ID:
 		return nil
-	case o.Head.ID == st.Head.ID || o.Base != st.Head.ID && o.Base != st.Parent && o.Head.Seq >= st.Head.Seq:
+	case o.Head.ID == st.Head.ID || o.Base != st.Head.ID && (o.Base != st.Parent || o.Base == "") && o.Head.Seq >= st.Head.Seq:
 		ref := refuse(CodeBase, "server %s has another state than the changes build on", r.cfg.Server)
 		ref.state = &st
 		return ref

@@ -93,7 +93,7 @@ func (k *checker) amends(list []*commitRec, base *commitRec, present plumbing.Ha
 		return false
 	}
 	first := list[len(list)-1]
-	return first.Parent == was.Parent && first.Seq == was.Seq && (base == nil) == (was.Parent == "")
+	return first.Parent == was.Parent && first.Seq == was.Seq && first.Server == was.Server && (base == nil) == (was.Parent == "")
 }
 
 func (k *checker) follows(list []*commitRec, base *commitRec) error {
