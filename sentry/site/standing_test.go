@@ -21,7 +21,10 @@ func TestStanding(t *testing.T) {
 		{"in step", func(_, _ *Server) {}, Standing{"pass", "in step", "Every change is live on the other servers."}, Standing{"pass", "in step", ""}},
 		{"alone", func(l, _ *Server) { l.Report.Sync.Peers = nil }, Standing{"pass", "changes are recorded", "There is no other server to carry them to."}, Standing{"unknown", "in step with what it received last", "The primary does not tell whether there is more."}},
 		{
-			"behind", func(l, _ *Server) { p := &l.Report.Sync.Peers[0]; p.Behind, p.Since, p.Err = 2, at, "no route\x1b\nmore" },
+			"behind", func(l, _ *Server) {
+				p := &l.Report.Sync.Peers[0]
+				p.Behind, p.Since, p.Err = 2, at, "no route\x1b\nmore"
+			},
 			Standing{"warn", "RIGHT lacks changes since " + clock, `2 changes on the way. It says: no route\x1b`},
 			Standing{"warn", "lacks changes since " + clock, `2 changes on the way. It says: no route\x1b`},
 		},
@@ -30,7 +33,9 @@ func TestStanding(t *testing.T) {
 			Standing{"fail", "RIGHT could not take over a change of the primary", ""}, Standing{"fail", "could not take over a change of the primary", ""},
 		},
 		{
-			"held", func(l, _ *Server) { l.Report.Sync.Held = &state.Held{Since: at, Service: "web", Words: "\nline 3: bad\nmore\n"} },
+			"held", func(l, _ *Server) {
+				l.Report.Sync.Held = &state.Held{Since: at, Service: "web", Words: "\nline 3: bad\nmore\n"}
+			},
 			Standing{"warn", "a change is held back since " + clock, "line 3: bad"}, Standing{"pass", "in step", ""},
 		},
 		{
