@@ -73,7 +73,7 @@ func PrintableText(s string) string {
 func odd(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
 
 // MarshalText writes a path for JSON, which has no place for bytes that are no UTF-8: each becomes a zero byte, which no path holds, and
-// two hexadecimal digits.
+// two hexadecimal digits. (encoding/json does not ask it for the keys of maps.)
 func (p Path) MarshalText() ([]byte, error) {
 	if utf8.ValidString(string(p)) {
 		return []byte(p), nil
