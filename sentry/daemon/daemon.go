@@ -78,7 +78,7 @@ type Daemon struct {
 	log    *slog.Logger
 	hub    hub
 
-	sync   synchronizer
+	sync synchronizer
 
 	site struct { // what settings has read
 		sync.Mutex

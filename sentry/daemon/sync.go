@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -141,8 +142,12 @@ func (s *synchronizer) serve(ctx context.Context, st initapi.State) error {
 	if err != nil {
 		return err
 	}
+	facts, err := s.facts()
+	if err != nil {
+		return err
+	}
 	cfg := engine.Config{
-		Dir: dir, Root: "/", Places: places, Server: d.server.Name, Versions: v, Role: st.Role, Facts: s.facts,
+		Dir: dir, Root: "/", Places: places, Server: d.server.Name, Versions: v, Role: st.Role, Facts: facts, Ready: s.ready,
 		Helper: check.Helper{Command: []string{self, CheckVerb}}, Services: orders{initapi.NewClient("").Patient()},
 		Findings: &s.findings, Changed: d.hub.publish, Log: d.log,
 	}
@@ -233,7 +238,7 @@ func (s *synchronizer) follow(ctx context.Context, cancel func(), was initapi.St
 }
 
 // facts are what the packs that this site runs say.
-func (s *synchronizer) facts() engine.Facts {
+func (s *synchronizer) facts() (engine.Facts, error) {
 	s.d.mu.Lock()
 	packs := s.d.packs
 	s.d.mu.Unlock()
@@ -246,6 +251,13 @@ func (s *synchronizer) facts() engine.Facts {
 		}
 	}
 	return engine.FactsOf(all, pack.Vars{Server: s.d.server.Name, Site: conf.Site, SiteName: conf.Name, StateDir: s.d.cfg.StateDir}, conf)
+}
+
+// ready tells whether a service's database can be asked.
+func (s *synchronizer) ready(service string) bool {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	return s.d.own.state != nil && slices.ContainsFunc(s.d.own.state.Services, func(v initapi.Service) bool { return v.Name == service && v.State == "ready" })
 }
 
 // places are where the set's directories are reached for writing: not through what is bound from them, since a rename does not cross mounts.

@@ -40,7 +40,7 @@ type Config struct {
 	Server string
 	carry.Versions
 	Role     roles.Role
-	Facts    func() Facts // asked at start, and again after Reload
+	Facts    Facts
 	Helper   check.Helper
 	Services apply.Services
 	Ready    func(service string) bool // whether its database can be asked; nil: always
@@ -103,7 +103,7 @@ func Open(cfg Config) (*Engine, error) {
 	}
 	e := &Engine{
 		cfg: cfg, log: cfg.Log, orders: make(chan order), wake: make(chan struct{}, 1), again: map[state.Path]time.Time{},
-		seen: stamps{}, facts: cfg.Facts(),
+		seen: stamps{}, facts: cfg.Facts,
 	}
 	e.status.Role = string(cfg.Role)
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
@@ -199,9 +199,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 	})
 	e.begin(ctx)
-	if err := e.exports(ctx); err != nil {
-		return err
-	}
+	e.exports(ctx)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	rescan := time.NewTicker(e.cfg.Rescan)

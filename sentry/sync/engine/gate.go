@@ -87,16 +87,17 @@ func (e *Engine) concerned(from, to string) []check.Check {
 		for _, p := range e.facts.Packs {
 			all = append(all, p.Name)
 		}
-		return e.facts.Checks(append(all, ""))
+		return e.facts.Checks(all)
 	}
 	if from == "" { // the first state of all: what runs with it is known better than by any checker
 		return nil
 	}
-	names := apply.Affected(e.facts.Packs, changes)
-	if slices.ContainsFunc(changes, func(c state.Change) bool { return len(apply.Affected(e.facts.Packs, []state.Change{c})) == 0 }) {
-		names = append(names, "")
-	}
-	return e.facts.Checks(names)
+	return e.checks(changes)
+}
+
+// checks are those that changes concern.
+func (e *Engine) checks(changes []state.Change) []check.Check {
+	return append(e.facts.Checks(apply.Affected(e.facts.Packs, changes)), e.facts.BaseChecks(changes)...)
 }
 
 // diff is repo.Diff that takes a from that is not there any more, such as one that was amended long ago, as no state at all.

@@ -78,7 +78,7 @@ func (e *Engine) rollback(ctx context.Context, r Rollback, who state.Who) (Rolle
 		return out, fmt.Errorf("prepare the files: %w", err)
 	}
 	names := apply.Affected(e.facts.Packs, out.Changes)
-	if checks := e.facts.Checks(names); len(checks) > 0 {
+	if checks := e.checks(out.Changes); len(checks) > 0 {
 		c, err := gen.Layers()
 		if err != nil {
 			return out, errors.Join(err, gen.Discard())

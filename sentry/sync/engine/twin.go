@@ -87,7 +87,7 @@ func (e *Engine) bring(ctx context.Context, head state.Commit) error {
 		return fmt.Errorf("prepare the changed files: %w", err)
 	}
 	names := apply.Affected(e.facts.Packs, files)
-	if checks := e.facts.Checks(names); len(checks) > 0 {
+	if checks := e.checks(files); len(checks) > 0 {
 		c, err := gen.Layers()
 		if err != nil {
 			return errors.Join(err, gen.Discard())
@@ -126,7 +126,7 @@ func split(changes []state.Change) (files, dumps []state.Change) {
 }
 
 func (e *Engine) exportAt(p state.Path) (Export, bool) {
-	i := slices.IndexFunc(e.facts.Exports, func(x Export) bool { return x.Path() == p })
+	i := slices.IndexFunc(e.facts.Exports, func(x Export) bool { return x.Path == p })
 	if i < 0 {
 		return Export{}, false
 	}
