@@ -1,7 +1,6 @@
 package history
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -218,6 +217,3 @@ func (r *Repo) isAncestor(a, b plumbing.Hash) (bool, error) {
 	}
 	return false, nil
 }
-
-// errStop ends a walk that has found what it looked for.
-var errStop = errors.New("stop")

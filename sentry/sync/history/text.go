@@ -14,21 +14,12 @@ const (
 
 func isBinary(b []byte) bool { return bytes.IndexByte(b[:min(len(b), 8000)], 0) >= 0 }
 
-// splitLines keeps the ends of lines, so that a last line without one differs from one with it.
-func splitLines(b []byte) []string {
-	if len(b) == 0 {
-		return nil
-	}
-	return strings.SplitAfter(strings.TrimSuffix(string(b), "\n"), "\n")
-}
-
 // textLines splits a text into lines. That the last line has no end is told apart, as unified diffs do.
 func textLines(b []byte) (lines []string, noEnd bool) {
-	lines = splitLines(b)
-	for i := range lines {
-		lines[i] = strings.TrimSuffix(lines[i], "\n")
+	if len(b) == 0 {
+		return nil, false
 	}
-	return lines, len(b) > 0 && b[len(b)-1] != '\n'
+	return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n"), b[len(b)-1] != '\n'
 }
 
 // run is a stretch of lines that are equal in both texts: n lines from a and from b on.
