@@ -24,13 +24,10 @@ const (
 // batch gathers the objects of one commit. Nothing of them is to be seen before commit, and nothing is left of them after drop.
 type batch struct {
 	r     *Repo
-	z     *zlib.Writer
-	buf   bytes.Buffer
 	order []plumbing.Hash
 	mem   map[plumbing.Hash]object
 	bytes int
 	pack  *packWriter
-	view  *pack
 	dirs  map[plumbing.Hash]*dir // made by this batch; they go into the cache when it is durable
 	cost  int64
 }
@@ -56,20 +53,27 @@ func (b *batch) put(typ plumbing.ObjectType, content []byte) (plumbing.Hash, err
 	if b.own(h) || b.r.store.fresh(h) {
 		return h, nil
 	}
-	b.buf.Reset()
-	if b.z == nil {
-		var err error
-		if b.z, err = zlib.NewWriterLevel(&b.buf, zlib.BestSpeed); err != nil {
-			return h, err
-		}
-	} else {
-		b.z.Reset(&b.buf)
-	}
-	_, err := b.z.Write(content)
-	if err = errors.Join(err, b.z.Close()); err != nil {
+	deflated, err := b.r.deflate(content)
+	if err != nil {
 		return h, err
 	}
-	return h, b.add(h, object{typ: typ, size: int64(len(content)), deflated: bytes.Clone(b.buf.Bytes())})
+	return h, b.add(h, object{typ: typ, size: int64(len(content)), deflated: bytes.Clone(deflated)})
+}
+
+// deflate is for who holds wmu; what it returns holds until the next call. The compressor is large and made once.
+func (r *Repo) deflate(content []byte) ([]byte, error) {
+	r.zbuf.Reset()
+	if r.z == nil {
+		var err error
+		if r.z, err = zlib.NewWriterLevel(&r.zbuf, zlib.BestSpeed); err != nil {
+			return nil, err
+		}
+	} else {
+		r.z.Reset(&r.zbuf)
+	}
+	_, err := r.z.Write(content)
+	err = errors.Join(err, r.z.Close())
+	return r.zbuf.Bytes(), err
 }
 
 func (b *batch) add(h plumbing.Hash, o object) error {
@@ -88,7 +92,7 @@ func (b *batch) add(h plumbing.Hash, o object) error {
 }
 
 func (b *batch) spill() error {
-	w, err := newPackWriter(b.r.store.dir)
+	w, err := newPackWriter(b.r.store.dir, b.r.store.z)
 	if err != nil {
 		return err
 	}
@@ -176,7 +180,7 @@ func (b *batch) keep(want plumbing.ObjectType, h plumbing.Hash) (int64, error) {
 
 func (b *batch) get(h plumbing.Hash) (plumbing.ObjectType, []byte, error) {
 	if o, ok := b.mem[h]; ok {
-		c, err := o.read()
+		c, err := o.read(b.r.store.z)
 		return o.typ, c, err
 	}
 	if p, off, err := b.written(h); p != nil || err != nil {

@@ -52,7 +52,7 @@ func BenchmarkRecord(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer r.Close()
+			b.Cleanup(func() { _ = r.Close() })
 			edits := bigTree(n)
 			start := time.Now()
 			if _, _, err := r.Record(state.Site, edits, Meta{}); err != nil {
@@ -133,7 +133,7 @@ func BenchmarkLog(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer r.Close()
+	b.Cleanup(func() { _ = r.Close() })
 	if _, _, err := r.Record(state.Site, bigTree(700), Meta{}); err != nil {
 		b.Fatal(err)
 	}
@@ -156,12 +156,12 @@ func BenchmarkCarry(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer from.Close()
+	b.Cleanup(func() { _ = from.Close() })
 	to, err := Open(b.TempDir(), Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer to.Close()
+	b.Cleanup(func() { _ = to.Close() })
 	c, _, err := from.Record(state.Site, bigTree(50_000), Meta{})
 	if err != nil {
 		b.Fatal(err)

@@ -55,7 +55,7 @@ func TestCarryFollows(t *testing.T) {
 		have = []string{c.ID, strings.Repeat("0", 40), "x"}
 		switch m.rng.IntN(6) {
 		case 0:
-			to.Close()
+			_ = to.Close()
 			to = mustOpen(t, dir, Options{Server: "web2"})
 		case 1:
 			if err := errors.Join(to.Pack(context.Background()), from.Pack(context.Background())); err != nil {
@@ -184,7 +184,7 @@ func (f *forge) pack() []byte {
 		var z bytes.Buffer
 		w := zlib.NewWriter(&z)
 		_, _ = w.Write(d)
-		w.Close()
+		_ = w.Close()
 		b = append(b, z.Bytes()...)
 	}
 	sum := sha1.Sum(b) //nolint:gosec
@@ -315,7 +315,7 @@ func TestSetBranch(t *testing.T) {
 		if err := r.Settle(); err != nil {
 			t.Fatal(err)
 		}
-		r.Close()
+		_ = r.Close()
 		r = mustOpen(t, dir, Options{})
 		if c, _ := r.Head(state.Live); c.ID != a.ID {
 			t.Errorf("Live is at %q; want %s", c.ID, a.ID)
@@ -337,7 +337,7 @@ func FuzzImport(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer r.Close()
+		defer func() { _ = r.Close() }()
 		if _, err := r.Import(bytes.NewReader(b), 1<<20, state.Site, c.ID, ImportOptions{}); err == nil {
 			if err := r.Verify(context.Background()); err != nil {
 				t.Error(err)

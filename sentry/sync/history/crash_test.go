@@ -39,7 +39,7 @@ func TestCutAtEveryByte(t *testing.T) {
 		mustRecord(t, r, state.Site, Meta{}, file("etc/hosts", fmt.Sprintf("state %d\n", i)))
 		ends, heads = append(ends, r.journal.end), append(heads, head(t, r))
 	}
-	r.Close()
+	_ = r.Close()
 	whole, err := os.ReadFile(filepath.Join(dir, "journal"))
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func reopenCut(t *testing.T, dir string, journal []byte, heads []string, want in
 			t.Fatalf("%s: Verify: %v", name, err)
 		}
 		next := mustRecord(t, r, state.Site, Meta{}, file("etc/hosts", "after "+name))
-		r.Close()
+		_ = r.Close()
 		if r, err = Open(dir, Options{settleAt: -1}); err != nil {
 			t.Fatalf("%s: Open after one more commit: %v", name, err)
 		}
@@ -87,7 +87,7 @@ func reopenCut(t *testing.T, dir string, journal []byte, heads []string, want in
 			t.Fatalf("%s: the commit made afterwards is gone", name)
 		}
 	}
-	r.Close()
+	_ = r.Close()
 }
 
 func head(t testing.TB, r *Repo) string {
@@ -111,12 +111,12 @@ func TestFlippedBytes(t *testing.T) {
 		heads[head(t, r)] = true
 	}
 	end := r.journal.end
-	r.Close()
+	_ = r.Close()
 	whole, err := os.ReadFile(filepath.Join(dir, "journal"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for at := int64(0); at < end; at++ {
+	for at := range end {
 		b := bytes.Clone(whole)
 		b[at] ^= 1 << (at % 8)
 		if err := os.WriteFile(filepath.Join(dir, "journal"), b, 0o600); err != nil {
@@ -141,7 +141,7 @@ func TestFlippedBytes(t *testing.T) {
 			if !heads[head(t, r)] {
 				t.Errorf("byte %d: a commit that was never made", at)
 			}
-			r.Close()
+			_ = r.Close()
 		}
 	}
 }
@@ -201,7 +201,7 @@ func TestSettledPackFlipped(t *testing.T) {
 	if err := r.Pack(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	r.Close()
+	_ = r.Close()
 	for _, kind := range []string{".pack", ".idx"} {
 		names, _ := filepath.Glob(filepath.Join(dir, "repo.git/objects/pack/*"+kind))
 		if len(names) != 1 {
@@ -211,7 +211,9 @@ func TestSettledPackFlipped(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		os.Chmod(names[0], 0o600)
+		if err := os.Chmod(names[0], 0o600); err != nil {
+			t.Fatal(err)
+		}
 		for at := 0; at < len(whole); at += 3 {
 			b := bytes.Clone(whole)
 			b[at] ^= 0x40
@@ -221,10 +223,9 @@ func TestSettledPackFlipped(t *testing.T) {
 			r, err := Open(dir, Options{})
 			if err == nil {
 				err = r.Verify(context.Background())
-				r.Close()
+				_ = r.Close()
 			}
-			var damaged *DamagedError
-			if !errors.As(err, &damaged) {
+			if _, ok := errors.AsType[*DamagedError](err); !ok {
 				t.Fatalf("%s with byte %d flipped: %v; want a *DamagedError", kind, at, err)
 			}
 		}
@@ -242,13 +243,12 @@ func TestMissingFilesAreDamage(t *testing.T) {
 		if err := r.Settle(); err != nil {
 			t.Fatal(err)
 		}
-		r.Close()
+		_ = r.Close()
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
 		_, err := Open(dir, Options{})
-		var damaged *DamagedError
-		if !errors.As(err, &damaged) {
+		if _, ok := errors.AsType[*DamagedError](err); !ok {
 			t.Errorf("without %s: %v; want a *DamagedError", name, err)
 		}
 		aside, err := SetAside(dir, time.Unix(0, 0))
@@ -265,7 +265,7 @@ func TestInUse(t *testing.T) {
 	if _, err := Open(dir, Options{}); !errors.Is(err, ErrInUse) {
 		t.Errorf("second Open = %v; want ErrInUse", err)
 	}
-	r.Close()
+	_ = r.Close()
 	if _, _, err := r.Record(state.Site, []Edit{folder("etc")}, Meta{}); err == nil {
 		t.Error("Record after Close worked")
 	}
@@ -322,7 +322,7 @@ func TestPackWhileRecording(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
-	r.Close()
+	_ = r.Close()
 	m.check(t, mustOpen(t, dir, Options{}), state.Site)
 }
 
@@ -332,7 +332,7 @@ func FuzzJournal(f *testing.F) {
 	mustRecord(f, r, state.Site, Meta{}, folder("etc"))
 	mustRecord(f, r, state.Site, Meta{}, file("etc/a", "b"))
 	gen := binary.LittleEndian.AppendUint64(nil, r.journal.gen)
-	r.Close()
+	_ = r.Close()
 	b, err := os.ReadFile(filepath.Join(dir, "journal"))
 	if err != nil {
 		f.Fatal(err)
@@ -345,7 +345,7 @@ func FuzzJournal(f *testing.F) {
 			t.Errorf("the records end at %d of %d bytes", end, len(b))
 		}
 		for _, rec := range append(records, b) {
-			_ = decodeRecord(rec, func(state.Branch, plumbing.Hash) {}, func(_ plumbing.Hash, o object) { _, _ = o.read() })
+			_ = decodeRecord(rec, func(state.Branch, plumbing.Hash) {}, func(_ plumbing.Hash, o object) { _, _ = o.read(&inflaters{}) })
 		}
 	})
 }

@@ -12,10 +12,10 @@ import (
 )
 
 // unescape is the reverse of escape; ok is false for what escape never yields. It shows that names stay apart.
-func unescape(name string) (real string, ok bool) {
-	rest, found := strings.CutPrefix(name, escapePrefix)
+func unescape(escaped string) (name string, ok bool) {
+	rest, found := strings.CutPrefix(escaped, escapePrefix)
 	if !found {
-		return name, name != "" && !refused(name)
+		return escaped, escaped != "" && !refused(escaped)
 	}
 	b := make([]byte, 0, len(rest))
 	for i := 0; i < len(rest); i++ {
@@ -33,8 +33,8 @@ func unescape(name string) (real string, ok bool) {
 		b = append(b, byte(v))
 		i += 2
 	}
-	real = string(b)
-	return real, escape(real) == name
+	name = string(b)
+	return name, escape(name) == escaped
 }
 
 func TestEscape(t *testing.T) {
@@ -64,8 +64,8 @@ func FuzzEscape(f *testing.F) {
 		if got, ok := unescape(escape(name)); name != "" && (!ok || got != name) {
 			t.Errorf("unescape(escape(%q)) = %q, %v", name, got, ok)
 		}
-		if real, ok := unescape(name); ok && escape(real) != name {
-			t.Errorf("escape(unescape(%q)) = %q", name, escape(real))
+		if back, ok := unescape(name); ok && escape(back) != name {
+			t.Errorf("escape(unescape(%q)) = %q", name, escape(back))
 		}
 	})
 }

@@ -18,6 +18,7 @@ package history
 
 import (
 	"bytes"
+	"compress/zlib"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -62,6 +63,8 @@ type Repo struct {
 
 	wmu     sync.Mutex // held by who writes
 	journal *journal
+	z       *zlib.Writer
+	zbuf    bytes.Buffer
 	store   *store
 
 	mu       sync.RWMutex

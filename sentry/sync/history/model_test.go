@@ -43,7 +43,7 @@ func mustOpen(t testing.TB, dir string, o Options) *Repo {
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}
-	t.Cleanup(func() { r.Close() })
+	t.Cleanup(func() { _ = r.Close() })
 	return r
 }
 
@@ -385,7 +385,7 @@ func TestLargeFile(t *testing.T) {
 	r := mustOpen(t, dir, Options{MaxFile: 50 << 20})
 	big := bytes.Repeat([]byte("0123456789abcde\n"), 3<<16) // 3 MiB
 	mustRecord(t, r, state.Site, Meta{}, folder("srv"), file("srv/big", string(big)), file("srv/empty", ""))
-	r.Close()
+	_ = r.Close()
 	r = mustOpen(t, dir, Options{MaxFile: 50 << 20})
 	head, _ := r.Head(state.Site)
 	e, ok, err := r.Lookup(head.ID, "srv/big")

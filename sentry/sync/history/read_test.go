@@ -34,7 +34,7 @@ func TestCommitIsWhatWasTold(t *testing.T) {
 	if err := r.Settle(); err != nil {
 		t.Fatal(err)
 	}
-	r.Close()
+	_ = r.Close()
 	r = mustOpen(t, dir, Options{})
 	for _, c := range []state.Commit{first, second} {
 		if got, err := r.Commit(c.ID); err != nil || !cmp.Equal(c, got) {

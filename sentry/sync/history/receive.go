@@ -2,7 +2,6 @@ package history
 
 import (
 	"bytes"
-	"compress/zlib"
 	"crypto/sha1" //nolint:gosec // git's
 	"encoding/binary"
 	"errors"
@@ -179,10 +178,11 @@ func (b *batch) readObject(p *packReader, left int64) (int64, error) {
 	if h.size > left || h.size > maxWhole {
 		return 0, ErrTooLarge
 	}
-	zr, err := zlib.NewReader(p)
+	zr, err := b.r.store.z.open(p)
 	if err != nil {
 		return 0, err
 	}
+	defer zr.done()
 	if h.typ == plumbing.BlobObject && h.size > wholeAt {
 		_, err := b.stream(h.typ, h.size, zr)
 		return h.size, err

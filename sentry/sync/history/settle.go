@@ -107,7 +107,7 @@ func (r *Repo) settle() error {
 	}
 	var p *pack
 	if len(s.order) > 0 {
-		w, err := newPackWriter(s.dir)
+		w, err := newPackWriter(s.dir, s.z)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package history
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -121,8 +122,8 @@ func traceBack(x, y []string, trace [][]int32, d int) []run {
 		back = append(back, run{0, 0, i})
 	}
 	var out []run
-	for k := len(back) - 1; k >= 0; k-- {
-		out = appendRun(out, back[k])
+	for _, m := range slices.Backward(back) {
+		out = appendRun(out, m)
 	}
 	return out
 }
