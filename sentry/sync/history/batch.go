@@ -2,7 +2,6 @@ package history
 
 import (
 	"bytes"
-	"compress/zlib"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,6 +23,7 @@ const (
 // batch gathers the objects of one commit. Nothing of them is to be seen before commit, and nothing is left of them after drop.
 type batch struct {
 	r     *Repo
+	z     *deflater
 	order []plumbing.Hash
 	mem   map[plumbing.Hash]object
 	bytes int
@@ -32,8 +32,9 @@ type batch struct {
 	cost  int64
 }
 
+// newBatch is for who holds wmu.
 func (r *Repo) newBatch() *batch {
-	return &batch{r: r, mem: map[plumbing.Hash]object{}, dirs: map[plumbing.Hash]*dir{}}
+	return &batch{r: r, z: &r.z, mem: map[plumbing.Hash]object{}, dirs: map[plumbing.Hash]*dir{}}
 }
 
 func (b *batch) own(h plumbing.Hash) bool {
@@ -53,27 +54,11 @@ func (b *batch) put(typ plumbing.ObjectType, content []byte) (plumbing.Hash, err
 	if b.own(h) || b.r.store.fresh(h) {
 		return h, nil
 	}
-	deflated, err := b.r.deflate(content)
+	deflated, err := b.z.deflate(content)
 	if err != nil {
 		return h, err
 	}
 	return h, b.add(h, object{typ: typ, size: int64(len(content)), deflated: bytes.Clone(deflated)})
-}
-
-// deflate is for who holds wmu; what it returns holds until the next call. The compressor is large and made once.
-func (r *Repo) deflate(content []byte) ([]byte, error) {
-	r.zbuf.Reset()
-	if r.z == nil {
-		var err error
-		if r.z, err = zlib.NewWriterLevel(&r.zbuf, zlib.BestSpeed); err != nil {
-			return nil, err
-		}
-	} else {
-		r.z.Reset(&r.zbuf)
-	}
-	_, err := r.z.Write(content)
-	err = errors.Join(err, r.z.Close())
-	return r.zbuf.Bytes(), err
 }
 
 func (b *batch) add(h plumbing.Hash, o object) error {

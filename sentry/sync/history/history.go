@@ -18,7 +18,6 @@ package history
 
 import (
 	"bytes"
-	"compress/zlib"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -63,8 +62,7 @@ type Repo struct {
 
 	wmu     sync.Mutex // held by who writes
 	journal *journal
-	z       *zlib.Writer
-	zbuf    bytes.Buffer
+	z       deflater
 	store   *store
 
 	mu       sync.RWMutex

@@ -81,3 +81,24 @@ func readSized(r io.Reader, size int64) ([]byte, error) {
 	}
 	return b.Bytes(), nil
 }
+
+// deflater is used by one at a time. What it makes holds until the next call. The compressor is large and made once.
+type deflater struct {
+	z   *zlib.Writer
+	buf bytes.Buffer
+}
+
+func (d *deflater) deflate(content []byte) ([]byte, error) {
+	d.buf.Reset()
+	if d.z == nil {
+		var err error
+		if d.z, err = zlib.NewWriterLevel(&d.buf, zlib.BestSpeed); err != nil {
+			return nil, err
+		}
+	} else {
+		d.z.Reset(&d.buf)
+	}
+	_, err := d.z.Write(content)
+	err = errors.Join(err, d.z.Close())
+	return d.buf.Bytes(), err
+}

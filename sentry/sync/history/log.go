@@ -178,8 +178,12 @@ func (r *Repo) SetBranch(branch state.Branch, id string) error {
 	}
 	to := plumbing.ZeroHash
 	if id != "" {
-		if _, err := r.byID(id); err != nil {
+		c, err := r.byID(id)
+		if err != nil {
 			return err
+		}
+		if _, err := r.loadDir(c.tree); err != nil {
+			return fmt.Errorf("commit %s: %w", short(id), err)
 		}
 		to = plumbing.NewHash(id)
 	}

@@ -28,14 +28,20 @@ func (r *Repo) Import(src io.Reader, limit int64, branch state.Branch, head stri
 	if err := checkBranch(branch); err != nil || !isID(head) {
 		return state.Commit{}, malformed("line %.80q at %.80q", string(branch), head)
 	}
+	// A peer may be slow, or hang: nobody waits for it here. What the pack leaves out because it is here already is looked at again below.
+	b := r.newBatch()
+	b.z = &deflater{}
+	defer b.drop()
+	err := b.readPack(src, limit)
 	r.wmu.Lock()
 	defer r.wmu.Unlock()
-	if err := r.writable(); err != nil {
-		return state.Commit{}, err
+	if err == nil {
+		err = r.writable()
 	}
-	b := r.newBatch()
-	defer b.drop()
-	c, err := b.take(src, limit, branch, plumbing.NewHash(head), o)
+	var c state.Commit
+	if err == nil {
+		c, err = b.take(branch, plumbing.NewHash(head), o)
+	}
 	if err != nil {
 		return state.Commit{}, fmt.Errorf("receive commit %s: %w", short(head), err)
 	}
@@ -43,10 +49,8 @@ func (r *Repo) Import(src io.Reader, limit int64, branch state.Branch, head stri
 	return c, nil
 }
 
-func (b *batch) take(src io.Reader, limit int64, branch state.Branch, head plumbing.Hash, o ImportOptions) (state.Commit, error) {
-	if err := b.readPack(src, limit); err != nil {
-		return state.Commit{}, err
-	}
+// take looks at what was read, and makes it durable.
+func (b *batch) take(branch state.Branch, head plumbing.Hash, o ImportOptions) (state.Commit, error) {
 	in := checker{b: b, seen: map[plumbing.Hash]extent{}}
 	c, err := in.line(branch, head, o.Replace)
 	if err != nil {
