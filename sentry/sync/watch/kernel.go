@@ -23,7 +23,6 @@ const (
 // kernel is the fanotify group.
 type kernel struct {
 	fd   int
-	file *os.File // the same, for the runtime's poller
 	base *os.File // the root directory
 }
 
@@ -37,7 +36,7 @@ func openKernel(root string) (*kernel, error) {
 	var fd int
 	for _, extra := range []uint{unix.FAN_REPORT_PIDFD | unix.FAN_UNLIMITED_MARKS, unix.FAN_UNLIMITED_MARKS} {
 		if fd, err = unix.FanotifyInit(flags|extra, unix.O_RDONLY|unix.O_CLOEXEC); err == nil {
-			return &kernel{fd: fd, file: os.NewFile(uintptr(fd), "fanotify"), base: base}, nil
+			return &kernel{fd: fd, base: base}, nil
 		}
 	}
 	base.Close()
@@ -48,7 +47,7 @@ func openKernel(root string) (*kernel, error) {
 }
 
 func (k *kernel) close() {
-	k.file.Close()
+	_ = unix.Close(k.fd)
 	k.base.Close()
 }
 
@@ -110,7 +109,7 @@ func (k *kernel) unmark(near *os.File, list []*node) {
 			continue
 		}
 		_ = unix.FanotifyMark(k.fd, unix.FAN_MARK_REMOVE|unix.FAN_MARK_ONLYDIR, inDirs|inFiles, fd, "")
-		unix.Close(fd)
+		_ = unix.Close(fd)
 	}
 }
 
