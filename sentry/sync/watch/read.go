@@ -52,7 +52,11 @@ func (w *Watcher) read(ctx context.Context, out chan<- batch) {
 	// Many events come with a pidfd each: the buffer bounds how many are open at once.
 	buf := make([]byte, 16<<10)
 	polled := []unix.PollFd{{Fd: int32(w.kernel.fd), Events: unix.POLLIN}, {Fd: int32(wake), Events: unix.POLLIN}}
+	if w.kernel.exec >= 0 {
+		polled = append(polled, unix.PollFd{Fd: int32(w.kernel.exec), Events: unix.POLLIN})
+	}
 	for ctx.Err() == nil {
+		w.programs(who, buf)
 		n, err := unix.Read(w.kernel.fd, buf)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
@@ -68,6 +72,23 @@ func (w *Watcher) read(ctx context.Context, out chan<- batch) {
 			if b := w.attribute(who, buf[:n]); !send(b) || b.err != nil {
 				return
 			}
+		}
+	}
+}
+
+// programs takes in the programs that were started: they are about to change something, perhaps.
+func (w *Watcher) programs(who *authors, buf []byte) {
+	if w.kernel.exec < 0 {
+		return
+	}
+	n, err := unix.Read(w.kernel.exec, buf)
+	if err != nil {
+		return
+	}
+	events, _ := parse(buf[:n]) // what is lost of these is no harm
+	for _, e := range events {
+		if e.name != "" {
+			who.runs(e.pid, e.name, time.Now())
 		}
 	}
 }

@@ -40,6 +40,9 @@ type Options struct {
 	Own     bool                    // tell changes by this process too
 	Proc    string                  // "" is /proc
 	User    func(uid uint32) string // nil: by Root's etc/passwd
+	// Programs are directories whose programs are noted when they start, since many have ended when their changes are read. Nil stands for
+	// the usual ones; empty for none.
+	Programs []state.Path
 }
 
 // Action is what one author did, or a part of it.
@@ -107,6 +110,10 @@ func New(o Options) (*Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Programs == nil {
+		o.Programs = []state.Path{"usr/bin", "usr/sbin", "usr/local/bin", "usr/local/sbin", "bin", "sbin"}
+	}
+	k.programs(o.Programs)
 	w := &Watcher{
 		opts: o, log: o.Log, kernel: k, out: newOutbox(), self: os.Getpid(),
 		tree: newTree(), group: newGrouper(), problems: map[string]error{},
