@@ -158,7 +158,10 @@ func (w *Watcher) Stats() Stats {
 	return s
 }
 
-// Run watches until ctx ends. It may be called once.
+// Close gives back what a Watcher holds on which Run is never called.
+func (w *Watcher) Close() { w.kernel.close() }
+
+// Run watches until ctx ends, and closes w. It may be called once.
 func (w *Watcher) Run(ctx context.Context) error {
 	defer w.kernel.close()
 	inner, cancel := context.WithCancel(ctx)
