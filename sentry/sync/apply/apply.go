@@ -162,12 +162,12 @@ func (a *Applier) open() error {
 }
 
 // Close gives the staging folder free.
-func (a *Applier) Close() error {
+func (a *Applier) Close() {
 	for _, p := range a.places {
 		p.dir.Close()
-		p.tree.Close()
+		_ = p.tree.Close()
 	}
-	return a.staging.Close()
+	a.staging.Close()
 }
 
 // place finds where a path lies: the place with the longest prefix, and the path below it, "." for the place itself.

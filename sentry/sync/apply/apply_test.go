@@ -368,3 +368,25 @@ func BenchmarkSmallFile(b *testing.B) {
 	b.ReportMetric(float64(times[len(times)/2].Microseconds())/1000, "p50-ms")
 	b.ReportMetric(float64(times[len(times)*99/100].Microseconds())/1000, "p99-ms")
 }
+
+// Many files at once: a package's, or a server that was off for a month.
+func BenchmarkManyFiles(b *testing.B) {
+	const n = 5000
+	before, after := base(), base()
+	for i := range n {
+		if i%100 == 0 {
+			after[fmt.Sprintf("etc/d%d", i/100)] = &node{kind: state.Dir, mode: 0o755}
+		}
+		after[fmt.Sprintf("etc/d%d/f%d", i/100, i)] = &node{kind: state.File, mode: 0o644, data: fmt.Sprintf("file %d\n", i)}
+	}
+	r := newRig(b, b.TempDir(), before, after)
+	changes := diff(before, after)
+	for b.Loop() {
+		if _, err := r.apply(changes); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := r.a.Undo(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -77,7 +77,8 @@ type ident struct {
 	nlink uint64
 }
 
-func (i ident) isDir() bool { return i.mode&unix.S_IFMT == unix.S_IFDIR }
+func (i ident) isDir() bool  { return i.mode&unix.S_IFMT == unix.S_IFDIR }
+func (i ident) isFile() bool { return i.mode&unix.S_IFMT == unix.S_IFREG }
 
 // lstat looks at a name in a directory.
 func lstat(dir *os.File, name string) (ident, error) {

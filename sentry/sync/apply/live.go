@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,6 +36,9 @@ func (g *Generation) Apply(ctx context.Context) (Report, error) {
 	}
 	j := journal{Steps: make([]step, len(g.plan.steps))}
 	for i, s := range g.plan.steps {
+		if s.live.isFile() {
+			s.Was = &times{s.live.Mtime, s.live.Size}
+		}
 		j.Steps[i] = s.step
 		r.Changed = append(r.Changed, state.Path(s.Path))
 	}
@@ -45,7 +49,9 @@ func (g *Generation) Apply(ctx context.Context) (Report, error) {
 		return r, fmt.Errorf("make the new state live: %w", g.undecided(err))
 	}
 	defer func() { g.dir.Close(); g.dir = nil }()
-	if err := g.finish(j); err != nil {
+	late, err := g.finish(j)
+	r.Clashes = append(r.Clashes, late...)
+	if err != nil {
 		return r, fmt.Errorf("make the new state live: %w", err)
 	}
 	return r, nil
@@ -141,7 +147,11 @@ func (a *Applier) keepOne(c Clash) error {
 		return err
 	}
 	defer dir.Close()
-	fd, err := unix.Openat(int(dir.Fd()), base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+	return a.keepFrom(dir, base, c)
+}
+
+func (a *Applier) keepFrom(dir *os.File, name string, c Clash) error {
+	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
 	if err != nil {
 		return err
 	}
@@ -151,21 +161,64 @@ func (a *Applier) keepOne(c Clash) error {
 }
 
 // finish does all steps of a decided generation. If one proves impossible, all are taken back.
-func (g *Generation) finish(j journal) error {
+func (g *Generation) finish(j journal) ([]Clash, error) {
 	err := g.forward(j)
 	if err == nil {
-		if err := g.mark(journalOn, journalDone); err != nil {
-			return fmt.Errorf("%w: %w", ErrUnfinished, err)
+		late, lerr := g.late(j)
+		if err = lerr; err == nil {
+			if err := g.mark(journalOn, journalDone); err != nil {
+				return late, fmt.Errorf("%w: %w", ErrUnfinished, err)
+			}
+			return late, nil
 		}
-		return nil
 	}
-	if back := g.mark(journalOn, journalBack); back != nil {
-		return fmt.Errorf("%w: %w; and the way back: %w", ErrUnfinished, err, back)
+	back := g.mark(journalOn, journalBack)
+	if back == nil {
+		back = g.undo(j)
 	}
-	if back := g.undo(j); back != nil {
-		return fmt.Errorf("%w: %w; and the way back: %w", ErrUnfinished, err, back)
+	if back != nil {
+		return nil, fmt.Errorf("%w: %w; and the way back: %w", ErrUnfinished, err, back)
 	}
-	return err
+	return nil, err
+}
+
+// late finds files that were edited between the last look at them and the moment when they were replaced.
+func (g *Generation) late(j journal) ([]Clash, error) {
+	var out []Clash
+	for i, s := range j.Steps {
+		if s.Do == dress {
+			continue
+		}
+		slot := strconv.Itoa(i)
+		id, err := lstat(g.dir, slot)
+		if err != nil {
+			return nil, err
+		}
+		if !id.isFile() || s.Was != nil && s.Was.Mtime == id.Mtime && s.Was.Size == id.Size {
+			continue
+		}
+		tree, err := snapshot.Open(filepath.Join(g.a.o.Staging, g.name), snapshot.Options{Names: g.a.o.Names, MaxFile: math.MaxInt64})
+		if err != nil {
+			return nil, err
+		}
+		it, err := tree.Read(state.Path(slot), nil)
+		_ = tree.Close()
+		if err != nil {
+			return nil, g.a.named(state.Path(s.Path), err)
+		}
+		c := Clash{Path: state.Path(s.Path), Found: &it.Entry}
+		if g.plan != nil {
+			c.Before = g.plan.steps[i].change.Before
+		}
+		if g.a.o.Keep == nil {
+			return nil, &ClashError{[]Clash{c}}
+		}
+		if err := g.a.keepFrom(g.dir, slot, c); err != nil {
+			return nil, fmt.Errorf("keep what was changed on this server in %s: %w", c.Path, err)
+		}
+		out = append(out, c)
+	}
+	return out, nil
 }
 
 // undo takes all steps back, and forgets the generation.

@@ -70,7 +70,7 @@ func (a *Applier) recoverOne(n uint64, r *Recovery) error {
 		r.Undone = append(r.Undone, n)
 		return g.undo(j)
 	case journalOn:
-		err := g.finish(j)
+		_, err := g.finish(j)
 		if err == nil {
 			r.Finished = append(r.Finished, n)
 			return nil

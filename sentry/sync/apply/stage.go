@@ -75,7 +75,7 @@ func (g *Generation) stage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer tree.Close()
+	defer func() { _ = tree.Close() }()
 	for i := range g.plan.steps {
 		if err := ctx.Err(); err != nil {
 			return err

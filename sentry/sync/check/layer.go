@@ -53,12 +53,12 @@ func (l Layer) overlay() error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(upper)
+	defer func() { _ = unix.Close(upper) }()
 	lower, err := unix.Open(l.At, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(lower)
+	defer func() { _ = unix.Close(lower) }()
 	// Descriptors, since a colon or a comma in a path would end it here.
 	options := fmt.Sprintf("lowerdir=/proc/self/fd/%d:/proc/self/fd/%d", upper, lower)
 	return unix.Mount("overlay", l.At, "overlay", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, options)
