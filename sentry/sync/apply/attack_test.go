@@ -23,6 +23,9 @@ func TestLinksInTheWay(t *testing.T) {
 		fails bool
 	}{
 		"write":      {with(map[string]*node{"etc/d/f": file("new"), "etc/d/sub/g": file("old"), "etc/plain": file("old")}), true},
+		"deep":       {with(map[string]*node{"etc/d/f": file("old"), "etc/d/sub/g": file("new"), "etc/plain": file("old")}), true},
+		"make deep":  {with(map[string]*node{"etc/d/f": file("old"), "etc/d/sub/g": file("old"), "etc/d/sub/new": file("new"), "etc/plain": file("old")}), true},
+		"rm deep":    {with(map[string]*node{"etc/d/f": file("old"), "etc/d/sub": dir(), "etc/plain": file("old")}), false},
 		"make":       {with(map[string]*node{"etc/d/f": file("old"), "etc/d/sub/g": file("old"), "etc/d/new": file("new"), "etc/plain": file("old")}), true},
 		"remove":     {with(map[string]*node{"etc/d/sub/g": file("old"), "etc/plain": file("old")}), false}, // it is gone, and the link is another's
 		"attributes": {with(map[string]*node{"etc/d/f": file("old"), "etc/d/sub": {kind: state.Dir, mode: 0o700}, "etc/d/sub/g": file("old"), "etc/plain": file("old")}), true},
@@ -61,7 +64,7 @@ func TestLinksInTheWay(t *testing.T) {
 func TestLinkRace(t *testing.T) {
 	dir := memory(t)
 	before := with(map[string]*node{"etc/d/f": file("old"), "etc/d/sub/g": file("old")})
-	after := with(map[string]*node{"etc/d/f": file("new"), "etc/d/sub/h": file("new"), "etc/d/sub": {kind: state.Dir, mode: 0o700}})
+	after := with(map[string]*node{"etc/d/f": file("old"), "etc/d/sub/h": file("new"), "etc/d/sub/x": {kind: state.Dir, mode: 0o700}})
 	r := newRig(t, dir, before, after)
 	r.a.o.Keep = keepNothing
 	outside := with(map[string]*node{"etc/f": file("old"), "etc/sub/g": file("old")})

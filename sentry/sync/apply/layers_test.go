@@ -75,6 +75,9 @@ func TestLayers(t *testing.T) {
 		_, err = g.Apply(t.Context())
 		must(t, err)
 		r.is(after, "applied after it was checked")
+		if _, err := os.Lstat(filepath.Join(r.o.Staging, g.name, layersDir)); err == nil {
+			t.Fatal("live files have second names in the layers")
+		}
 		r.a.Close()
 	}
 }
