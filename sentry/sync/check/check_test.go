@@ -94,7 +94,7 @@ func TestNoHarm(t *testing.T) {
 	mark := filepath.Join(home, "mark")
 	disk := diskOf(t)
 	for _, c := range []struct{ name, script string }{
-		{"write /etc", "! echo x > /etc/atlas-test-harm && ! : >> /etc/hosts"},
+		{"write /etc", "! echo x > /etc/atlas-test-harm && ! true >> /etc/hosts"},
 		{"write /var", "! echo x > " + mark},
 		{"remount", "! mount -o remount,bind,rw / && ! mount -t tmpfs x /run/x"},
 		{"unmount", "! umount /tmp"},
