@@ -32,9 +32,7 @@ func (a *Applier) Recover() (Recovery, error) {
 	}
 	for _, n := range names {
 		if strings.HasPrefix(n, trashPrefix) {
-			if err := a.empty(n); err != nil {
-				return r, fmt.Errorf("recover: %w", err)
-			}
+			a.dispose(n)
 		}
 	}
 	have, err := a.numbers()
