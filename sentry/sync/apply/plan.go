@@ -344,7 +344,7 @@ func (a *Applier) found(p state.Path, live ident) (*state.Entry, error) {
 		if tree, err = snapshot.Open(path.Dir(full), snapshot.Options{Names: a.o.Names}); err != nil {
 			return nil, a.named(p, err)
 		}
-		defer tree.Close()
+		defer func() { _ = tree.Close() }()
 		rel = path.Base(full)
 	}
 	it, err := tree.Read(state.Path(rel), nil)

@@ -98,7 +98,7 @@ func devices() error {
 		if err != nil {
 			return err
 		}
-		defer unix.Close(fd)
+		defer func() { _ = unix.Close(fd) }()
 		attr := unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_NODEV}
 		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
 			return err
@@ -174,7 +174,7 @@ func take(path string) (piece, error) {
 
 // put puts it where it was; a place is made for it if it has none.
 func (s piece) put() error {
-	defer unix.Close(s.fd)
+	defer func() { _ = unix.Close(s.fd) }()
 	if _, err := os.Lstat(s.path); err != nil {
 		if err := os.MkdirAll(filepath.Dir(s.path), 0o755); err != nil {
 			return err
