@@ -2,7 +2,6 @@ package history
 
 import (
 	"bytes"
-	"compress/zlib"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,19 +23,18 @@ const (
 // batch gathers the objects of one commit. Nothing of them is to be seen before commit, and nothing is left of them after drop.
 type batch struct {
 	r     *Repo
-	z     *zlib.Writer
-	buf   bytes.Buffer
+	z     *deflater
 	order []plumbing.Hash
 	mem   map[plumbing.Hash]object
 	bytes int
 	pack  *packWriter
-	view  *pack
 	dirs  map[plumbing.Hash]*dir // made by this batch; they go into the cache when it is durable
 	cost  int64
 }
 
+// newBatch is for who holds wmu.
 func (r *Repo) newBatch() *batch {
-	return &batch{r: r, mem: map[plumbing.Hash]object{}, dirs: map[plumbing.Hash]*dir{}}
+	return &batch{r: r, z: &r.z, mem: map[plumbing.Hash]object{}, dirs: map[plumbing.Hash]*dir{}}
 }
 
 func (b *batch) own(h plumbing.Hash) bool {
@@ -56,20 +54,11 @@ func (b *batch) put(typ plumbing.ObjectType, content []byte) (plumbing.Hash, err
 	if b.own(h) || b.r.store.fresh(h) {
 		return h, nil
 	}
-	b.buf.Reset()
-	if b.z == nil {
-		var err error
-		if b.z, err = zlib.NewWriterLevel(&b.buf, zlib.BestSpeed); err != nil {
-			return h, err
-		}
-	} else {
-		b.z.Reset(&b.buf)
-	}
-	_, err := b.z.Write(content)
-	if err = errors.Join(err, b.z.Close()); err != nil {
+	deflated, err := b.z.deflate(content)
+	if err != nil {
 		return h, err
 	}
-	return h, b.add(h, object{typ: typ, size: int64(len(content)), deflated: bytes.Clone(b.buf.Bytes())})
+	return h, b.add(h, object{typ: typ, size: int64(len(content)), deflated: bytes.Clone(deflated)})
 }
 
 func (b *batch) add(h plumbing.Hash, o object) error {
@@ -88,7 +77,7 @@ func (b *batch) add(h plumbing.Hash, o object) error {
 }
 
 func (b *batch) spill() error {
-	w, err := newPackWriter(b.r.store.dir)
+	w, err := newPackWriter(b.r.store.dir, b.r.store.z)
 	if err != nil {
 		return err
 	}
@@ -176,7 +165,7 @@ func (b *batch) keep(want plumbing.ObjectType, h plumbing.Hash) (int64, error) {
 
 func (b *batch) get(h plumbing.Hash) (plumbing.ObjectType, []byte, error) {
 	if o, ok := b.mem[h]; ok {
-		c, err := o.read()
+		c, err := o.read(b.r.store.z)
 		return o.typ, c, err
 	}
 	if p, off, err := b.written(h); p != nil || err != nil {

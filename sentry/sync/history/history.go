@@ -62,6 +62,7 @@ type Repo struct {
 
 	wmu     sync.Mutex // held by who writes
 	journal *journal
+	z       deflater
 	store   *store
 
 	mu       sync.RWMutex

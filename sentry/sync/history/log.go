@@ -1,7 +1,6 @@
 package history
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -179,8 +178,12 @@ func (r *Repo) SetBranch(branch state.Branch, id string) error {
 	}
 	to := plumbing.ZeroHash
 	if id != "" {
-		if _, err := r.byID(id); err != nil {
+		c, err := r.byID(id)
+		if err != nil {
 			return err
+		}
+		if _, err := r.loadDir(c.tree); err != nil {
+			return fmt.Errorf("commit %s: %w", short(id), err)
 		}
 		to = plumbing.NewHash(id)
 	}
@@ -218,6 +221,3 @@ func (r *Repo) isAncestor(a, b plumbing.Hash) (bool, error) {
 	}
 	return false, nil
 }
-
-// errStop ends a walk that has found what it looked for.
-var errStop = errors.New("stop")

@@ -26,14 +26,15 @@ type packWriter struct {
 	idx  idxfile.Writer
 	offs map[plumbing.Hash]int64
 	z    *zlib.Writer
+	in   *inflaters
 }
 
-func newPackWriter(dir string) (*packWriter, error) {
+func newPackWriter(dir string, in *inflaters) (*packWriter, error) {
 	f, err := os.CreateTemp(dir, "tmp_pack_")
 	if err != nil {
 		return nil, fmt.Errorf("make a pack: %w", err)
 	}
-	w := &packWriter{dir: dir, f: f, w: bufio.NewWriterSize(f, 1<<17), offs: map[plumbing.Hash]int64{}}
+	w := &packWriter{dir: dir, f: f, w: bufio.NewWriterSize(f, 1<<17), offs: map[plumbing.Hash]int64{}, in: in}
 	// The number of objects is filled in at the end.
 	return w, w.write([]byte("PACK\x00\x00\x00\x02\x00\x00\x00\x00"))
 }
@@ -126,7 +127,7 @@ func (w *packWriter) reader() (*pack, error) {
 	if err := w.w.Flush(); err != nil {
 		return nil, err
 	}
-	return &pack{name: w.f.Name(), f: w.f, idx: make([]byte, idxFanout+40)}, nil
+	return &pack{name: w.f.Name(), f: w.f, idx: make([]byte, idxFanout+40), z: w.in}, nil
 }
 
 func (w *packWriter) drop() {
@@ -184,7 +185,7 @@ func (w *packWriter) finished() (*pack, error) {
 		return nil, errors.Join(err, os.Remove(name+".pack"))
 	}
 	w.f.Close()
-	return openPack(name)
+	return openPack(name, w.in)
 }
 
 func hashFile(sum io.Writer, f io.ReaderAt, size int64) error {

@@ -2,7 +2,6 @@ package history
 
 import (
 	"bytes"
-	"compress/zlib"
 	"crypto/sha1" //nolint:gosec // git's
 	"encoding/binary"
 	"errors"
@@ -29,14 +28,20 @@ func (r *Repo) Import(src io.Reader, limit int64, branch state.Branch, head stri
 	if err := checkBranch(branch); err != nil || !isID(head) {
 		return state.Commit{}, malformed("line %.80q at %.80q", string(branch), head)
 	}
+	// A peer may be slow, or hang: nobody waits for it here. What the pack leaves out because it is here already is looked at again below.
+	b := r.newBatch()
+	b.z = &deflater{}
+	defer b.drop()
+	err := b.readPack(src, limit)
 	r.wmu.Lock()
 	defer r.wmu.Unlock()
-	if err := r.writable(); err != nil {
-		return state.Commit{}, err
+	if err == nil {
+		err = r.writable()
 	}
-	b := r.newBatch()
-	defer b.drop()
-	c, err := b.take(src, limit, branch, plumbing.NewHash(head), o)
+	var c state.Commit
+	if err == nil {
+		c, err = b.take(branch, plumbing.NewHash(head), o)
+	}
 	if err != nil {
 		return state.Commit{}, fmt.Errorf("receive commit %s: %w", short(head), err)
 	}
@@ -44,10 +49,8 @@ func (r *Repo) Import(src io.Reader, limit int64, branch state.Branch, head stri
 	return c, nil
 }
 
-func (b *batch) take(src io.Reader, limit int64, branch state.Branch, head plumbing.Hash, o ImportOptions) (state.Commit, error) {
-	if err := b.readPack(src, limit); err != nil {
-		return state.Commit{}, err
-	}
+// take looks at what was read, and makes it durable.
+func (b *batch) take(branch state.Branch, head plumbing.Hash, o ImportOptions) (state.Commit, error) {
 	in := checker{b: b, seen: map[plumbing.Hash]extent{}}
 	c, err := in.line(branch, head, o.Replace)
 	if err != nil {
@@ -179,10 +182,11 @@ func (b *batch) readObject(p *packReader, left int64) (int64, error) {
 	if h.size > left || h.size > maxWhole {
 		return 0, ErrTooLarge
 	}
-	zr, err := zlib.NewReader(p)
+	zr, err := b.r.store.z.open(p)
 	if err != nil {
 		return 0, err
 	}
+	defer zr.done()
 	if h.typ == plumbing.BlobObject && h.size > wholeAt {
 		_, err := b.stream(h.typ, h.size, zr)
 		return h.size, err

@@ -12,7 +12,7 @@ import (
 
 // Stats are a history's sizes.
 type Stats struct {
-	Commits int   // along all lines; a commit of two lines counts once
+	Commits int   // of all lines, added up
 	Packs   int   // packfiles; above twelve, Pack is due
 	Bytes   int64 // of packs and their indexes on disk
 	Journal int64 // bytes that wait to be settled
@@ -49,18 +49,13 @@ func (r *Repo) Stats() (Stats, error) {
 	}
 	r.store.mu.RUnlock()
 	st.Memory += r.dirs.size()
-	seen := map[plumbing.Hash]bool{}
 	for _, h := range heads {
-		for !h.IsZero() && !seen[h] {
-			seen[h] = true
-			c, err := r.commit(h)
-			if err != nil {
-				return st, err
-			}
-			h = plumbing.NewHash(c.Parent)
+		c, err := r.commit(h)
+		if err != nil {
+			return st, err
 		}
+		st.Commits += int(c.Seq)
 	}
-	st.Commits = len(seen)
 	return st, nil
 }
 
@@ -107,7 +102,7 @@ func (r *Repo) settle() error {
 	}
 	var p *pack
 	if len(s.order) > 0 {
-		w, err := newPackWriter(s.dir)
+		w, err := newPackWriter(s.dir, s.z)
 		if err != nil {
 			return err
 		}
