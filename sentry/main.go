@@ -25,9 +25,13 @@ import (
 	"sayasystems.com/atlas/sentry/daemon"
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/peers"
+	"sayasystems.com/atlas/sentry/sync/check"
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == daemon.CheckVerb {
+		os.Exit(check.Main(os.Args[2:]))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {

@@ -57,6 +57,12 @@ func (s *synchronizer) now() (*engine.Engine, error) {
 
 // status is nil while no set is started.
 func (s *synchronizer) status() *state.Status {
+	if f := s.d.cfg.FakeSync; f != nil {
+		if st := s.serving(); st != nil {
+			return f(st.Role)
+		}
+		return nil
+	}
 	e, err := s.now()
 	if err == nil {
 		st := e.Status()
@@ -98,6 +104,10 @@ func (m routes) Handle(pattern string, h peers.Pinned) {
 
 // run keeps an engine at work for as long as the set that is started stays the same.
 func (s *synchronizer) run(ctx context.Context) error {
+	if s.d.cfg.FakeSync != nil {
+		return nil
+	}
+	said := ""
 	for ctx.Err() == nil {
 		st := s.serving()
 		if st != nil {
@@ -105,7 +115,8 @@ func (s *synchronizer) run(ctx context.Context) error {
 			s.mu.Lock()
 			s.err = err
 			s.mu.Unlock()
-			if err != nil && ctx.Err() == nil {
+			if err != nil && ctx.Err() == nil && err.Error() != said { // once, not every two seconds
+				said = err.Error()
 				s.d.log.Error("synchronizer", "err", err)
 			}
 		}
@@ -132,13 +143,13 @@ func (s *synchronizer) serve(ctx context.Context, st initapi.State) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d := s.d
-	dir := filepath.Join(layout.SetDir, layout.SetSentry, "sync")
+	dir := filepath.Join(d.cfg.SetDir, layout.SetSentry, "sync")
 	v := carry.Versions{Image: st.Version, Debian: st.Release}
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	places, err := places()
+	places, err := places(d.cfg.SetDir)
 	if err != nil {
 		return err
 	}
@@ -261,14 +272,14 @@ func (s *synchronizer) ready(service string) bool {
 }
 
 // places are where the set's directories are reached for writing: not through what is bound from them, since a rename does not cross mounts.
-func places() ([]apply.Place, error) {
-	etc, err := filepath.EvalSymlinks(filepath.Join(layout.SetDir, layout.SetEtc, "current"))
+func places(set string) ([]apply.Place, error) {
+	etc, err := filepath.EvalSymlinks(filepath.Join(set, layout.SetEtc, "current"))
 	if err != nil {
 		return nil, fmt.Errorf("the set's /etc: %w", err)
 	}
 	out := []apply.Place{{Prefix: "etc", Dir: etc}}
 	for _, dir := range []string{layout.SetVar, layout.SetSrv, layout.SetHome, layout.SetRoot} {
-		out = append(out, apply.Place{Prefix: state.Path(dir), Dir: filepath.Join(layout.SetDir, dir)})
+		out = append(out, apply.Place{Prefix: state.Path(dir), Dir: filepath.Join(set, dir)})
 	}
 	return out, nil
 }

@@ -14,7 +14,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -159,24 +158,14 @@ func (e *Engine) openHistory() (*history.Repo, error) {
 
 // Close gives everything free.
 func (e *Engine) Close() error {
-	var errs []error
-	for _, c := range []io.Closer{closer(e.applier), closer(e.tree), closer(e.repo)} {
-		if c != nil {
-			errs = append(errs, c.Close())
-		}
+	var err error
+	if e.applier != nil {
+		e.applier.Close()
 	}
-	return errors.Join(errs...)
-}
-
-// closer keeps a nil pointer from becoming an interface that is not nil.
-func closer[T any, P interface {
-	*T
-	io.Closer
-}](p P) io.Closer {
-	if p == nil {
-		return nil
+	if e.tree != nil {
+		err = e.tree.Close()
 	}
-	return p
+	return errors.Join(err, e.repo.Close())
 }
 
 // Run watches, records, carries or applies until ctx ends.
