@@ -256,10 +256,10 @@ func TestSwapAndLineage(t *testing.T) {
 }
 
 func TestStrangers(t *testing.T) {
+	other := newRig(t, 2) // another site
 	rig := newRig(t, 2)
 	left, right := rig.all[0], rig.all[1]
 	right.receive(fast, nil)
-	other := newRig(t, 2) // another site
 	stranger := other.all[0]
 	stranger.port = rig.port
 
@@ -364,18 +364,20 @@ func TestSenderIsBehind(t *testing.T) {
 // By order the primary's line takes the place of another.
 func TestReplace(t *testing.T) {
 	for _, size := range []int{10, 300_000} {
-		rig := newRig(t, 2)
-		left, right := rig.all[0], rig.all[1]
-		recv := right.receive(fast, nil)
-		right.hist.record([]byte("never on the primary"))
-		right.hist.record([]byte("nor this"))
-		send := left.sender(fast, nil, nil)
-		c := left.change(random(size, 1))
-		waitFor(t, 5*time.Second, func() bool { return send.Status()["right"].Code == CodeDiverged }, func() string { return "not diverged" })
-		recv.Replace(true)
-		right.waitHead(c)
-		waitFor(t, 5*time.Second, func() bool { return !recv.replace.Load() }, func() string { return "the order is not over" })
-		right.waitHead(left.change([]byte("next")))
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			rig := newRig(t, 2)
+			left, right := rig.all[0], rig.all[1]
+			recv := right.receive(fast, nil)
+			right.hist.record([]byte("never on the primary"))
+			right.hist.record([]byte("nor this"))
+			send := left.sender(fast, nil, nil)
+			c := left.change(random(size, 1))
+			waitFor(t, 5*time.Second, func() bool { return send.Status()["right"].Code == CodeDiverged }, func() string { return "not diverged" })
+			recv.Replace(true)
+			right.waitHead(c)
+			waitFor(t, 5*time.Second, func() bool { return !recv.replace.Load() }, func() string { return "the order is not over" })
+			right.waitHead(left.change([]byte("next")))
+		})
 	}
 }
 
