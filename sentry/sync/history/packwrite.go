@@ -181,6 +181,9 @@ func (w *packWriter) finished() (*pack, error) {
 	if err := os.Rename(w.f.Name(), name+".pack"); err != nil {
 		return nil, err
 	}
+	if err := syncDir(w.dir); err != nil {
+		return nil, errors.Join(err, os.Remove(name+".pack"))
+	}
 	if err := replaceFile(name+".idx", idx.Bytes()); err != nil {
 		return nil, errors.Join(err, os.Remove(name+".pack"))
 	}

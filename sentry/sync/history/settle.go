@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
@@ -223,13 +222,17 @@ func (r *Repo) swapPacks(p *pack) error {
 	gone := s.old
 	s.packs = append(keep, p)
 	s.mu.Unlock()
+	// The indexes first: a pack without one is cleared away by Open, an index without a pack is damage.
 	var err error
-	for _, q := range gone {
-		if q.name == p.name {
-			continue // nothing was to be changed
+	for _, ext := range []string{".idx", ".pack"} {
+		for _, q := range gone {
+			if q.name != p.name { // else nothing was to be changed
+				err = errors.Join(err, os.Remove(q.name+ext))
+			}
 		}
-		// The index first: a pack without one is cleared away by Open, an index without a pack is damage.
-		err = errors.Join(err, os.Remove(q.name+".idx"), r.step("remove"), os.Remove(q.name+".pack"))
+		if err = errors.Join(err, syncDir(s.dir), r.step("remove")); err != nil {
+			return fmt.Errorf("remove packs that were replaced: %w", err)
+		}
 	}
-	return errors.Join(err, syncDir(filepath.Join(r.git(), "objects", "pack")))
+	return nil
 }
