@@ -175,6 +175,11 @@ func (r *Repo) Pack(ctx context.Context) error {
 	r.wmu.Unlock()
 
 	w, err := r.repack(ctx, heads)
+	if err == nil && len(w.offs) > 0 {
+		if err = w.seal(); err != nil {
+			w.drop()
+		}
+	}
 
 	r.wmu.Lock()
 	defer r.wmu.Unlock()
