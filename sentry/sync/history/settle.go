@@ -62,6 +62,9 @@ func (r *Repo) Stats() (Stats, error) {
 func (r *Repo) Settle() error {
 	r.wmu.Lock()
 	defer r.wmu.Unlock()
+	if err := r.writable(); err != nil {
+		return err
+	}
 	return r.settle()
 }
 
@@ -154,11 +157,14 @@ func (r *Repo) step(name string) error {
 // Pack does it.
 func (r *Repo) Pack(ctx context.Context) error {
 	r.wmu.Lock()
+	err := r.writable()
 	if len(r.store.old) > 0 {
-		r.wmu.Unlock()
-		return errors.New("pack the history: it is being packed already")
+		err = errors.New("pack the history: it is being packed already")
 	}
-	if err := r.settle(); err != nil {
+	if err == nil {
+		err = r.settle()
+	}
+	if err != nil {
 		r.wmu.Unlock()
 		return err
 	}
@@ -192,9 +198,9 @@ func (r *Repo) Pack(ctx context.Context) error {
 		return fmt.Errorf("pack the history: %w", err)
 	}
 	r.mu.RLock()
-	moved := r.moved
+	stop := r.moved || r.closed
 	r.mu.RUnlock()
-	if moved || len(w.offs) == 0 {
+	if stop || len(w.offs) == 0 {
 		w.drop()
 		return nil
 	}
