@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -23,7 +24,6 @@ const (
 // batch gathers the objects of one commit. Nothing of them is to be seen before commit, and nothing is left of them after drop.
 type batch struct {
 	r     *Repo
-	z     *deflater
 	order []plumbing.Hash
 	mem   map[plumbing.Hash]object
 	bytes int
@@ -32,9 +32,8 @@ type batch struct {
 	cost  int64
 }
 
-// newBatch is for who holds wmu.
 func (r *Repo) newBatch() *batch {
-	return &batch{r: r, z: &r.z, mem: map[plumbing.Hash]object{}, dirs: map[plumbing.Hash]*dir{}}
+	return &batch{r: r, mem: map[plumbing.Hash]object{}, dirs: map[plumbing.Hash]*dir{}}
 }
 
 func (b *batch) own(h plumbing.Hash) bool {
@@ -48,13 +47,13 @@ func (b *batch) own(h plumbing.Hash) bool {
 	return false
 }
 
-// put adds an object unless it is there.
+// put adds an object unless it is there. It is for who holds wmu.
 func (b *batch) put(typ plumbing.ObjectType, content []byte) (plumbing.Hash, error) {
 	h := plumbing.ComputeHash(typ, content)
 	if b.own(h) || b.r.store.fresh(h) {
 		return h, nil
 	}
-	deflated, err := b.z.deflate(content)
+	deflated, err := b.r.z.deflate(content)
 	if err != nil {
 		return h, err
 	}
@@ -209,9 +208,10 @@ func (b *batch) drop() {
 	}
 }
 
-// commit makes the batch durable together with what the branches are to point to. One flush, if it is small enough for the journal.
-func (b *batch) commit(refs map[state.Branch]plumbing.Hash) error {
-	payload := encodeRecord(refs, b.order, b.mem)
+// commit makes the batch durable together with the branch's new head c (the zero hash removes the branch). One flush, if it is small enough for
+// the journal.
+func (b *batch) commit(branch state.Branch, h plumbing.Hash, c state.Commit) error {
+	payload := encodeRecord(map[state.Branch]plumbing.Hash{branch: h}, b.order, b.mem)
 	var p *pack
 	if b.pack != nil && len(b.pack.offs) > 0 {
 		w := b.pack
@@ -230,14 +230,12 @@ func (b *batch) commit(refs map[state.Branch]plumbing.Hash) error {
 	if p != nil {
 		s.packs = append([]*pack{p}, s.packs...)
 	}
-	for _, h := range b.order {
-		s.mem[h] = b.mem[h]
-	}
+	maps.Copy(s.mem, b.mem)
 	s.order = append(s.order, b.order...)
 	s.mu.Unlock()
-	b.r.publish(refs)
-	for h, d := range b.dirs {
-		b.r.dirs.put(h, d)
+	b.r.publish(branch, h, c)
+	for t, d := range b.dirs {
+		b.r.dirs.put(t, d)
 	}
 	return nil
 }

@@ -191,3 +191,55 @@ func BenchmarkCarry(b *testing.B) {
 	report(b, took)
 	b.ReportMetric(first.Seconds()*1000, "first-ms")
 }
+
+// BenchmarkPack packs a thousand commits, and tells how long a commit had to wait at most meanwhile.
+func BenchmarkPack(b *testing.B) {
+	r, err := Open(b.TempDir(), Options{journal: 1 << 18})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = r.Close() })
+	if _, _, err := r.Record(state.Site, bigTree(700), Meta{}); err != nil {
+		b.Fatal(err)
+	}
+	n := 0
+	record := func() time.Duration {
+		k := n * 37 % 700
+		n++
+		e := file(fmt.Sprintf("etc/d%02d/s%04d/file%05d.conf", k/100%40, k/100, k), fmt.Sprint(n))
+		start := time.Now()
+		if _, _, err := r.Record(state.Site, []Edit{e}, Meta{}); err != nil {
+			b.Fatal(err)
+		}
+		return time.Since(start)
+	}
+	var slowest time.Duration
+	var before, after int64
+	for b.Loop() {
+		b.StopTimer()
+		for range 1000 {
+			record()
+		}
+		st, _ := r.Stats()
+		before = st.Bytes
+		b.StartTimer()
+		done := make(chan error)
+		go func() { done <- r.Pack(b.Context()) }()
+		for waiting := true; waiting; {
+			select {
+			case err := <-done:
+				if err != nil {
+					b.Fatal(err)
+				}
+				waiting = false
+			case <-time.After(10 * time.Millisecond):
+				slowest = max(slowest, record())
+			}
+		}
+		st, _ = r.Stats()
+		after = st.Bytes
+	}
+	b.ReportMetric(float64(slowest.Microseconds())/1000, "slowest-record-ms")
+	b.ReportMetric(float64(before)/1e6, "MB-before")
+	b.ReportMetric(float64(after)/1e6, "MB-after")
+}

@@ -127,21 +127,61 @@ func FuzzTree(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, b []byte) { _, _ = parseTree(b) })
 }
 
-func FuzzCommit(f *testing.F) {
-	c := state.Commit{Seq: 3, Parent: strings.Repeat("a", 40), At: newClock().now(), Server: "web1", Title: "x", Note: "n\n\nm", Image: "1", Who: state.Who{PID: 3}}
+func wordyCommit(t testing.TB) []byte {
+	c := state.Commit{
+		Seq: 3, Parent: strings.Repeat("a", 40), At: newClock().now(), Server: "web1", Title: "x", Note: "n\n\nm", Image: "1",
+		Rollback: strings.Repeat("b", 40), Who: state.Who{PID: 3},
+	}
 	raw, err := formatCommit(&c, plumbing.Hash{1})
 	if err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
-	f.Add(raw)
+	return raw
+}
+
+func TestCommitText(t *testing.T) {
+	raw := string(wordyCommit(t))
+	c, err := parseCommit([]byte(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What a later version adds.
+	later := strings.Replace(raw+"Atlas-Mood: good\n", `"pid":3`, `"pid":3,"badge":"7"`, 1)
+	got, err := parseCommit([]byte(later))
+	if got.ID = c.ID; err != nil || got != c {
+		t.Errorf("a commit of a later version = %+v, %v; want %+v", got, err, c)
+	}
+	for name, change := range map[string][2]string{
+		"no trailers": {"Atlas-Seq", "Other-Seq"}, "foreign trailer": {"Atlas-Image", "Signed-off-by"}, "number": {"Seq: 3", "Seq: 0"}, "tree": {"tree 01", "tree x"},
+		"parent": {"parent a", "parent x"}, "two parents": {"parent", "parent " + strings.Repeat("c", 40) + "\nparent"}, "signed": {"author", "gpgsig x\nauthor"},
+		"date": {" +0000\ncommitter", " +0100\ncommitter"}, "author": {"author", "writer"}, "who": {`{"pid"`, `{"pid`}, "rollback": {"Rollback: b", "Rollback: x"},
+		"title": {"\n\nx\n", "\n\nx\x1b\n"}, "two lines": {"\n\nx\n", "\n\nx\ny\n"}, "server": {`"web1"`, `web1`}, "end": {"\"1\"\n", "\"1\""},
+	} {
+		bad := strings.Replace(raw, change[0], change[1], 1)
+		if bad == raw {
+			t.Fatalf("%s: nothing changed", name)
+		}
+		if _, err := parseCommit([]byte(bad)); err == nil {
+			t.Errorf("%s: it was taken", name)
+		}
+	}
+}
+
+func FuzzCommit(f *testing.F) {
+	f.Add(wordyCommit(f))
 	f.Add([]byte("tree x\n\nAtlas-Seq: 1\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := parseCommit(b)
 		if err != nil {
 			return
 		}
-		if again, err := formatCommit(&c.Commit, c.tree); err != nil || !bytes.Equal(again, b) {
-			t.Errorf("written again it differs: %v", err)
+		again, err := formatCommit(&c.Commit, c.tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := parseCommit(again)
+		if got.ID = c.ID; err != nil || got != c {
+			t.Errorf("written again it is %+v, %v; want %+v", got, err, c)
 		}
 	})
 }

@@ -177,6 +177,7 @@ func (r *Repo) SetBranch(branch state.Branch, id string) error {
 		return err
 	}
 	to := plumbing.ZeroHash
+	var top state.Commit
 	if id != "" {
 		c, err := r.byID(id)
 		if err != nil {
@@ -185,7 +186,7 @@ func (r *Repo) SetBranch(branch state.Branch, id string) error {
 		if _, err := r.loadDir(c.tree); err != nil {
 			return fmt.Errorf("commit %s: %w", short(id), err)
 		}
-		to = plumbing.NewHash(id)
+		to, top = plumbing.NewHash(id), c.Commit
 	}
 	if at, _ := r.head(branch); at == to {
 		return nil
@@ -194,7 +195,7 @@ func (r *Repo) SetBranch(branch state.Branch, id string) error {
 	r.mu.Lock()
 	r.moved = true
 	r.mu.Unlock()
-	if err := r.newBatch().commit(map[state.Branch]plumbing.Hash{branch: to}); err != nil {
+	if err := r.newBatch().commit(branch, to, top); err != nil {
 		return fmt.Errorf("set line %q: %w", branch, err)
 	}
 	return nil
