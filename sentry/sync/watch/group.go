@@ -16,7 +16,7 @@ const (
 	unclosed = 100 * time.Millisecond // a file made and not closed: perhaps it never will be (it is a database, or was linked in)
 	gap      = 500 * time.Millisecond // silence that ends an action
 	span     = 5 * time.Second        // an action lasts no longer
-	hintWait = 700 * time.Millisecond// a write to a file that stays open
+	hintWait = 700 * time.Millisecond // a write to a file that stays open
 	hintGap  = 10 * time.Second       // between two parts for such writes to the same file
 	maxHints = 4096
 	maxPaths = 8192 // of one part; above, directories stand for what is in them
@@ -321,14 +321,4 @@ func (g *grouper) end(key string, a *group, out []Action) []Action {
 	}
 	part.More = false
 	return append(out, part)
-}
-
-// flush ends all actions.
-func (g *grouper) flush() []Action {
-	var out []Action
-	for _, k := range slices.Sorted(maps.Keys(g.groups)) {
-		out = g.end(k, g.groups[k], out)
-	}
-	clear(g.hints)
-	return out
 }

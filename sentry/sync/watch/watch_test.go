@@ -422,13 +422,18 @@ func TestSlowConsumer(t *testing.T) {
 	}
 	time.Sleep(700 * time.Millisecond)
 	var acts []Action
-	for len(acts) == 0 || acts[len(acts)-1].More {
-		acts = append(acts, <-b.w.Actions())
+	for end := time.After(10 * time.Second); len(paths(acts)) < 3000 || acts[len(acts)-1].More; {
+		select {
+		case a := <-b.w.Actions():
+			acts = append(acts, a)
+		case <-end:
+			t.Fatalf("%d paths in %d parts were told; want 3000", len(paths(acts)), len(acts))
+		}
 	}
 	cancel()
 	must(t, <-done)
-	if got := paths(acts); len(got) != 3000 || len(acts) > 3 {
-		t.Errorf("%d paths in %d parts; want 3000 in few", len(got), len(acts))
+	if n := len(ids(acts)); len(acts) > 3*n { // on a slow machine it takes longer than an action may
+		t.Errorf("%d parts of %d actions; want few", len(acts), n)
 	}
 }
 
