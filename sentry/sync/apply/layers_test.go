@@ -111,7 +111,10 @@ func TestLayersWithMount(t *testing.T) {
 	must(t, err)
 	c, err := g.Layers()
 	must(t, err)
-	k := check.Check{Command: []string{"/bin/sh", "-c", "cd " + r.root + "/etc && test $(cat f ssl/certs/own) = newshown"}}
+	for _, d := range []string{dir, r.root} { // for the account that the checker runs as
+		must(t, os.Chmod(d, 0o755))
+	}
+	k := check.Check{User: "nobody", Command: []string{"/bin/sh", "-c", "cd " + r.root + "/etc && test $(cat f ssl/certs/own) = newshown"}}
 	v := check.Helper{Command: []string{"/proc/self/exe", "check-helper"}}.Run(t.Context(), []check.Check{k}, &c)[0]
 	if v.Result != check.Pass {
 		t.Errorf("%s: %s", v.Result, v.Output)

@@ -16,7 +16,8 @@ import (
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
-// Apply makes the generation live. An error means that all is as it was, unless it is ErrUnfinished: then Recover must be called. What was changed here since is handed to Options.Keep first; without that the error is a *ClashError.
+// Apply makes the generation live. An error means that all is as it was, unless it is ErrUnfinished: then Recover must be called. What was
+// changed here since is handed to Options.Keep first; without that the error is a *ClashError. A failed generation is to be discarded.
 func (g *Generation) Apply(ctx context.Context) (Report, error) {
 	r := Report{Generation: g.Number, Aside: g.Aside, Skipped: g.Skipped}
 	if g.dir == nil {
@@ -334,7 +335,8 @@ func (g *Generation) away(dir *os.File, base string) error {
 			continue
 		}
 		if err == nil {
-			g.a.o.Log.Warn("what was made on this server since is kept aside", "path", dir.Name()+"/"+base, "in", filepath.Join(g.a.o.Staging, asideDir, as))
+			g.a.o.Log.Warn("what was made on this server since is kept aside", "path", dir.Name()+"/"+base,
+				"in", filepath.Join(g.a.o.Staging, asideDir, as))
 		}
 		return err
 	}

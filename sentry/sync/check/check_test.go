@@ -236,6 +236,24 @@ func TestShowAndFresh(t *testing.T) {
 	}
 }
 
+func TestLog(t *testing.T) {
+	h := helperFor(t)
+	if _, err := os.Lstat("/dev/log"); err == nil {
+		if v := one(t, h, Check{Command: shell("test -S /dev/log")}, nil); v.Result != Pass {
+			t.Errorf("got %s: %s", v.Result, v.Output)
+		}
+		return
+	}
+	l, err := net.Listen("unix", "/dev/log")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer func() { _ = l.Close() }()
+	if v := one(t, h, Check{Command: shell("test -S /dev/log && test -c /dev/null")}, nil); v.Result != Pass {
+		t.Errorf("got %s: %s", v.Result, v.Output)
+	}
+}
+
 func put(t *testing.T, path, data string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -86,9 +86,10 @@ func give(dir string, cred *syscall.Credential) error {
 	return os.Chown(dir, int(cred.Uid), int(cred.Gid))
 }
 
-// devices mounts a /dev with nothing but what every program may use.
+// devices mounts a /dev with nothing but what every program may use, and the way to the system's log: some checkers tell their findings
+// there only.
 func devices() error {
-	names := []string{"null", "zero", "full", "random", "urandom"}
+	names := []string{"null", "zero", "full", "random", "urandom", "log"}
 	fds := map[string]int{}
 	for _, n := range names {
 		fd, err := unix.OpenTree(unix.AT_FDCWD, "/dev/"+n, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
@@ -122,7 +123,9 @@ func devices() error {
 	if err := unix.Chmod("/dev/shm", 0o1777); err != nil {
 		return err
 	}
-	for n, to := range map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"} {
+	for n, to := range map[string]string{
+		"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
+	} {
 		if err := os.Symlink(to, "/dev/"+n); err != nil {
 			return err
 		}
