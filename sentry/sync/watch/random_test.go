@@ -48,8 +48,7 @@ func TestRandomTree(t *testing.T) {
 				}
 			}
 			_ = os.MkdirAll(b.p("etc"), 0o755)
-			write(t, b.p("etc/last"), "")
-			b.all()
+			b.settle("etc/last")
 			want := map[state.Path]bool{}
 			must(t, filepath.WalkDir(b.root, func(path string, d fs.DirEntry, err error) error {
 				rel, _ := filepath.Rel(b.root, path)
@@ -60,7 +59,7 @@ func TestRandomTree(t *testing.T) {
 				}
 				return err
 			}))
-			acts := b.all()
+			acts := b.settle("etc/last2")
 			if s := b.w.Stats(); s.Overflows > 0 {
 				t.Fatalf("the queue overflowed, so this shows nothing: %+v", s)
 			}
@@ -78,6 +77,19 @@ func TestRandomTree(t *testing.T) {
 			t.Logf("%d directories left, %+v", len(want), b.w.Stats())
 		})
 	}
+}
+
+// settle makes the file p and waits until it, and so all that was done before, is told.
+func (b *bench) settle(p state.Path) []Action {
+	b.t.Helper()
+	write(b.t, b.p(string(p)), "x")
+	for end := time.Now().Add(30 * time.Second); !covers(b.soFar(), p); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			b.t.Fatalf("%s is not told", p)
+		}
+	}
+	time.Sleep(300 * time.Millisecond) // it may have been told with its directory
+	return b.all()
 }
 
 // TestFilesystems watches on other filesystems than the test's own: it must work, or be told.

@@ -36,10 +36,12 @@ type Options struct {
 	Roots   []state.Path // directories and files to watch; they need not exist
 	Skip    func(state.Path) bool
 	Log     *slog.Logger
-	MaxDirs int                     // 0: DefaultMaxDirs
-	Own     bool                    // tell changes by this process too
-	Proc    string                  // "" is /proc
-	User    func(uid uint32) string // nil: by Root's etc/passwd
+	MaxDirs int // 0: DefaultMaxDirs
+	// Own tells changes by this process too. Without it, what others do in a directory that this process made a moment ago, before it is
+	// watched (milliseconds), is not told.
+	Own  bool
+	Proc string                  // "" is /proc
+	User func(uid uint32) string // nil: by Root's etc/passwd
 	// Programs are directories whose programs are noted when they start, since many have ended when their changes are read. Nil stands for
 	// the usual ones; empty for none.
 	Programs []state.Path
