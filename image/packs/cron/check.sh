@@ -9,6 +9,7 @@ trap 'rm -rf "$work"' EXIT
 mkdir "$work/crontabs"
 cp /var/spool/cron/crontabs/* "$work/crontabs/" 2>/dev/null || :
 mount -t tmpfs -o mode=1777 tmpfs /var/spool/cron
+mkdir -m 1730 /var/spool/cron/crontabs
 
 bad=
 for f in /etc/crontab /etc/cron.d/* "$work"/crontabs/*; do

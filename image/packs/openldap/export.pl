@@ -14,8 +14,8 @@ sub key { my $v = shift; $v =~ s/\{(-?\d+)\}/sprintf '{%010d}', $1 + 1/ge; retur
 # line is one value in LDIF, in base64 where it must be (RFC 2849) and only there.
 sub line {
 	my ($name, $value) = @_;
-	return "$name:: " . encode_base64($value, '') . "\n" if $value =~ /[\x00\n\r\x80-\xff]|^[ :<]| $/;
-	return "$name: $value\n";
+	return "${name}:: " . encode_base64($value, '') . "\n" if $value =~ /[\x00\n\r\x80-\xff]|^[ :<]| $/;
+	return "${name}: $value\n";
 }
 
 local $/ = '';
