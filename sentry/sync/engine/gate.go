@@ -19,7 +19,8 @@ import (
 type gate struct {
 	allowed string // newest commit that was sent on
 	busy    string // commit that is being checked
-	bad     string // commit that was refused; nothing is asked again until there is another
+	bad     string // commit that was refused; the checkers are asked again when there is another, or after a while
+	asked   time.Time
 	done    chan verdicts
 }
 
@@ -27,6 +28,9 @@ type verdicts struct {
 	commit state.Commit
 	bad    *check.Verdict // the first that is not good; nil if all are
 }
+
+// again is after how long what a checker has refused is asked again: a service may have been busy with its own files.
+const again = time.Minute
 
 // allowedFile remembers gate.allowed over a restart, so that what was held back stays so.
 const allowedFile = "allowed"
@@ -56,7 +60,7 @@ func (e *Engine) allow(ctx context.Context) {
 		e.let(head)
 		return
 	}
-	if g.busy != "" || head.ID == g.bad {
+	if g.busy != "" || head.ID == g.bad && time.Since(g.asked) < again {
 		return
 	}
 	checks := e.concerned(g.allowed, head.ID)
@@ -120,7 +124,7 @@ func (e *Engine) judged(v verdicts) {
 		return
 	}
 	g := &e.gate
-	g.bad = v.commit.ID
+	g.bad, g.asked = v.commit.ID, time.Now()
 	title := e.title(v.bad.Service)
 	held := &state.Held{Commit: v.commit.ID, Good: g.allowed, Service: v.bad.Service, Words: v.bad.Output, Since: time.Now().UTC()}
 	if changes, err := e.diff(g.allowed, v.commit.ID); err == nil {

@@ -46,7 +46,7 @@ func (s stamps) keep(i snapshot.Item) {
 
 // ignored tells which paths are not recorded: what is no configuration at all, and what every server makes anew from the rest.
 func (e *Engine) ignored(p state.Path) bool {
-	if snapshot.IsTemp(p.Base()) {
+	if snapshot.IsTemp(p.Base()) || watch.Temporary(p.Base()) {
 		return true
 	}
 	c := e.facts.Class(p)
