@@ -45,6 +45,9 @@ func TestCommitIsWhatWasTold(t *testing.T) {
 	if want := "vi--x- by anna <anna@web1> a title [2J\n"; out != want {
 		t.Errorf("git log says %q; want %q", out, want)
 	}
+	if out := git(t, r, "show", second.ID); !strings.Contains(out, "Atlas-Rollback: "+first.ID) || !strings.Contains(out, "+d 0755 root root - srv\n") {
+		t.Errorf("git show says\n%s", out)
+	}
 	if _, _, err := r.Record(state.Site, []Edit{folder("x")}, Meta{Rollback: "HEAD"}); err == nil {
 		t.Error("a Rollback that is no commit was taken")
 	}
