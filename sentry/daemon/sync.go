@@ -34,6 +34,8 @@ type synchronizer struct {
 	d        *Daemon
 	findings engine.Findings
 
+	since time.Time // when serving began; of serving
+
 	mu      sync.Mutex
 	engine  *engine.Engine // nil while none runs
 	handler http.Handler   // of the receiver, nil while none runs
@@ -128,15 +130,26 @@ func (s *synchronizer) run(ctx context.Context) error {
 	return nil
 }
 
-// serving is init's state if a set serves.
+// serving is init's state if a set serves and its services have settled: while they start they write many files of their own.
 func (s *synchronizer) serving() *initapi.State {
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
-	if st := s.d.own.state; st != nil && st.State == initapi.Serving && st.Set != nil && st.Role != "" {
-		return st
+	st := s.d.own.state
+	if st == nil || st.State != initapi.Serving || st.Set == nil || st.Role == "" {
+		s.since = time.Time{}
+		return nil
 	}
-	return nil
+	if s.since.IsZero() {
+		s.since = time.Now()
+	}
+	if !st.Ready && time.Since(s.since) < settling {
+		return nil
+	}
+	return st
 }
+
+// settling is how long services have to become ready before changes are followed all the same.
+const settling = 2 * time.Minute
 
 // serve runs one engine until another set or role is started, or ctx ends.
 func (s *synchronizer) serve(ctx context.Context, st initapi.State) error {
@@ -253,7 +266,10 @@ func (s *synchronizer) facts() (engine.Facts, error) {
 	s.d.mu.Lock()
 	packs := s.d.packs
 	s.d.mu.Unlock()
-	conf := s.d.settings()
+	return facts(packs, s.d.settings(), pack.Vars{Server: s.d.server.Name, StateDir: s.d.cfg.StateDir})
+}
+
+func facts(packs []pack.Pack, conf siteconf.Site, v pack.Vars) (engine.Facts, error) {
 	chosen := pack.Choose(packs, conf)
 	all := append([]pack.Pack{}, chosen.Packs...)
 	for _, p := range packs {
@@ -261,7 +277,36 @@ func (s *synchronizer) facts() (engine.Facts, error) {
 			all = append(all, p)
 		}
 	}
-	return engine.FactsOf(all, pack.Vars{Server: s.d.server.Name, Site: conf.Site, SiteName: conf.Name, StateDir: s.d.cfg.StateDir}, conf)
+	v.Site, v.SiteName = conf.Site, conf.Name
+	return engine.FactsOf(all, v, conf)
+}
+
+// Check has the checkers of the named services, or of all that the site runs, look at the configuration as it is.
+func Check(ctx context.Context, cfg Config, names []string) ([]check.Verdict, error) {
+	packs, err := pack.LoadAll(cfg.PacksDir)
+	if err != nil {
+		return nil, err
+	}
+	conf, err := siteconf.LoadSite(cfg.Etc)
+	if err != nil {
+		return nil, err
+	}
+	f, err := facts(packs, conf, pack.Vars{StateDir: cfg.StateDir})
+	if err != nil {
+		return nil, err
+	}
+	var base []check.Check
+	if len(names) == 0 {
+		for _, p := range f.Packs {
+			names = append(names, p.Name)
+		}
+		base = f.BaseChecks(nil)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	return check.Helper{Command: []string{self, CheckVerb}}.Run(ctx, append(f.Checks(names), base...), nil), nil
 }
 
 // ready tells whether a service's database can be asked.

@@ -54,7 +54,7 @@ func FactsOf(packs []pack.Pack, vars pack.Vars, conf siteconf.Site) (Facts, erro
 	f.BaseChecks = func(changes []state.Change) []check.Check {
 		var out []check.Check
 		for _, c := range rules.Checks() {
-			if slices.ContainsFunc(changes, func(ch state.Change) bool {
+			if changes == nil || slices.ContainsFunc(changes, func(ch state.Change) bool {
 				return slices.ContainsFunc(c.Paths, func(p string) bool { return ch.Path.Under(state.Path(strings.Trim(p, "/"))) })
 			}) {
 				out = append(out, check.Check{Title: c.Title, Command: c.Command, Timeout: 30 * time.Second})
