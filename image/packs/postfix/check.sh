@@ -18,6 +18,8 @@ name=check-${work##*.}
 	echo 'maillog_file ='
 	echo "syslog_name = $name"
 } >>"$work/postfix/main.cf"
+# Postfix waits for a second where a file has just been written, in case that somebody is at it.
+find "$work/postfix" -type f -exec touch -d '1 minute ago' {} +
 said=$({ postconf -n && postconf -M && postconf -P; } 2>&1 >/dev/null | grep -v 'overriding earlier entry') || :
 if [ -n "$said" ]; then
 	echo "$said" | sed "s|$work|/etc|g" >&2
