@@ -19,6 +19,7 @@ type Check struct {
 	User    string   `yaml:"user,omitempty" json:"user,omitempty"`       // root if empty
 	Timeout string   `yaml:"timeout,omitempty" json:"timeout,omitempty"` // Go duration, "30s" if empty
 	Show    []string `yaml:"show,omitempty" json:"show,omitempty"`       // paths below /run that it has to see
+	Fresh   []string `yaml:"fresh,omitempty" json:"fresh,omitempty"`     // directories that it must write to: empty ones of its own; what is in them it finds below /run/was
 }
 
 // Export is a part of the configuration that lives in a database, as text. It is kept in history and carried to other servers like a file,
@@ -67,6 +68,13 @@ func (l *loaded) checkSync() error {
 			}
 			if !absolute(p) || !below(p, "/run") {
 				return l.f.Errorf(key, "%q must be an absolute path below /run; everything else is there", p)
+			}
+		}
+	}
+	if c := l.Check; c != nil {
+		for i, p := range c.Fresh {
+			if !absolute(p) {
+				return l.f.Errorf(fmt.Sprintf("check.fresh[%d]", i), "%q must be an absolute path", p)
 			}
 		}
 	}

@@ -27,6 +27,9 @@ import (
 	"time"
 )
 
+// Was is where a checker finds what lies below a directory of Check.Fresh, read-only: Was + "/var/spool/cron".
+const Was = "/run/was"
+
 // Check is one question to a service's checker.
 type Check struct {
 	Service string

@@ -107,7 +107,7 @@ func TestNoHarm(t *testing.T) {
 		{"sysctl", "f=/proc/sys/vm/swappiness; v=$(cat $f) && test -n \"$v\" && ! echo $v > $f"},
 		{"host name", "! hostname \"$(hostname)\""},
 		{"see /run and /tmp of others", "test -z \"$(ls -A /run)\" && test -z \"$(ls -A /tmp)\""},
-		{"empty places are writable", "echo x > /tmp/x && echo x > /run/x && echo x > /var/tmp/x && echo x > /dev/shm/x && echo x > /dev/null && test -s /tmp/x"},
+		{"empty places are writable", "echo x > /tmp/atlas-check-x && echo x > /run/x && echo x > /var/tmp/atlas-check-x && echo x > /dev/shm/x && echo x > /dev/null && test -s /tmp/atlas-check-x"},
 		{"clock", "! date -s \"@$(date +%s.%N)\""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestNoHarm(t *testing.T) {
 			}
 		})
 	}
-	for _, p := range []string{"/etc/atlas-test-harm", mark, "/tmp/x", "/var/tmp/x"} {
+	for _, p := range []string{"/etc/atlas-test-harm", mark, "/tmp/atlas-check-x", "/var/tmp/atlas-check-x"} {
 		if _, err := os.Lstat(p); err == nil {
 			t.Errorf("%s was made", p)
 		}

@@ -56,7 +56,7 @@ func (o order) view() (*syscall.Credential, error) {
 	}
 	for _, dir := range o.Fresh {
 		if !strings.HasPrefix(dir, "/run/") && !strings.HasPrefix(dir, "/tmp/") {
-			if err := fresh(dir, 0o755, cred); err != nil {
+			if err := replaced(dir, cred); err != nil {
 				return nil, err
 			}
 			continue
@@ -66,6 +66,25 @@ func (o order) view() (*syscall.Credential, error) {
 		}
 	}
 	return cred, nil
+}
+
+// replaced mounts an empty directory over one that the checker may want to read: that is at Was then.
+func replaced(dir string, cred *syscall.Credential) error {
+	s, err := take(dir)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("empty directory %s: %w", dir, err)
+	}
+	if err := fresh(dir, 0o755, cred); err != nil {
+		return err
+	}
+	s.path = Was + dir
+	if err := s.put(); err != nil {
+		return fmt.Errorf("directory %s for reading: %w", dir, err)
+	}
+	return nil
 }
 
 // fresh mounts an empty directory. What is not there on this server needs none.

@@ -27,7 +27,11 @@ func FactsOf(packs []pack.Pack, vars pack.Vars, conf siteconf.Site) (Facts, erro
 			if err != nil {
 				return f, p.Errorf("check.command", "%v", err)
 			}
-			checks[p.Name] = check.Check{Service: p.Name, Title: p.Title, Command: args, User: c.User, Timeout: duration(c.Timeout), Show: c.Show}
+			show, err := pack.ExpandAll(c.Show, v)
+			if err != nil {
+				return f, p.Errorf("check.show", "%v", err)
+			}
+			checks[p.Name] = check.Check{Service: p.Name, Title: p.Title, Command: args, User: c.User, Timeout: duration(c.Timeout), Show: show, Fresh: c.Fresh}
 		}
 		if d := p.Derive; d != nil {
 			args, err := pack.ExpandAll(d.Command, v)
