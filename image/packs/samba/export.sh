@@ -1,7 +1,7 @@
 # What Samba keeps in its own databases: export.sh users|registry dump|load. dump prints text, the same for the same state; load makes the
 # database equal to the text on standard input.
 # users: one account a line, separated by |: name, account flags, NT hash, time of the last change of the password, SID, full name,
-# home directory, its drive, logon script, profile, description. Times of logins and counts of failures are left out. Who has no
+# home directory, its drive, logon script, profile, description; the last line is END. Times of logins and counts of failures are left out. Who has no
 # account of this server (passwd) cannot have one for shares.
 # registry: HKLM\software\samba, where `net conf` keeps shares and settings; then, after a line GROUPS, Windows' groups and their Unix groups.
 set -eu
@@ -21,10 +21,12 @@ users_dump() {
 		function value(v) { v = $0; sub(/^[^:]*:[ \t]*/, "", v); gsub(/\|/, "?", v); return v }
 		END { for (name in first) print name "|" first[name] rest[name] }
 	' "$work/w" "$work/v" | sort
+	echo END
 }
 
 users_load() {
 	cat >"$work/want"
+	[ "$(tail -n 1 "$work/want")" = END ] || { echo "samba: the text to load is not whole: its last line is not END" >&2; exit 1; }
 	users_dump >"$work/have"
 	if cmp -s "$work/want" "$work/have"; then exit 0; fi
 	cut -d '|' -f 1 "$work/want" >"$work/names"
