@@ -10,7 +10,7 @@ trap 'rm -rf "$work"' EXIT
 tr -d '\n' <"$secret" >"$work/password"
 # Only a refusal (49) calls for a new hash: a server that is just being restarted must not get one, since hashes travel.
 code=0
-ldapwhoami -Q -x -H ldapi:/// -D "$dn" -y "$work/password" >/dev/null 2>"$work/err" || code=$?
+ldapwhoami -x -H ldapi:/// -D "$dn" -y "$work/password" >/dev/null 2>"$work/err" || code=$?
 case $code in
 0) exit 0 ;;
 49) ;;
