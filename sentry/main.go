@@ -2,6 +2,7 @@
 // Init runs it as a service:
 //
 //	sentry daemon    works until it is told to stop
+//	sentry check     asks the services' own checkers about their configuration
 //	sentry attest    asks every other server of the site what it holds; prints []roles.Attestation as JSON
 package main
 
@@ -25,9 +26,13 @@ import (
 	"sayasystems.com/atlas/sentry/daemon"
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/peers"
+	"sayasystems.com/atlas/sentry/sync/check"
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == daemon.CheckVerb {
+		os.Exit(check.Main(os.Args[2:]))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
@@ -42,7 +47,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(daemonCommand(log), attestCommand(log, stdout))
+	root.AddCommand(daemonCommand(log), attestCommand(log, stdout), checkCommand(stdout))
 	return root.ExecuteContext(ctx)
 }
 
@@ -93,6 +98,32 @@ func waitForIdentity(ctx context.Context, cfg daemon.Config) (*daemon.Daemon, er
 		case <-time.After(2 * time.Second):
 		}
 	}
+}
+
+func checkCommand(stdout io.Writer) *cobra.Command {
+	cfg := daemon.Defaults(nil)
+	c := &cobra.Command{
+		Use: "check [SERVICE…]", Short: "Have the services' own checkers look at their configuration",
+		RunE: func(cmd *cobra.Command, names []string) error {
+			verdicts, err := daemon.Check(cmd.Context(), cfg, names)
+			if err != nil {
+				return err
+			}
+			bad := 0
+			for _, v := range verdicts {
+				fmt.Fprintf(stdout, "%-8s %-14s %5d ms  %s\n", v.Result, v.Service, v.Duration.Milliseconds(), v.Title)
+				if v.Result != check.Pass {
+					bad++
+					fmt.Fprintln(stdout, v.Output)
+				}
+			}
+			if bad > 0 {
+				return fmt.Errorf("%d of %d checks are not good", bad, len(verdicts))
+			}
+			return nil
+		},
+	}
+	return c
 }
 
 func attestCommand(log *slog.Logger, stdout io.Writer) *cobra.Command {

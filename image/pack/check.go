@@ -47,7 +47,7 @@ func ParseSignal(name string) (syscall.Signal, error) {
 }
 
 func (l *loaded) check() error {
-	for _, part := range []func() error{l.checkHead, l.checkPackages, l.checkAccounts, l.checkFiles, l.checkPaths, l.checkPorts, l.checkProbes, l.checkProcesses} {
+	for _, part := range []func() error{l.checkHead, l.checkPackages, l.checkAccounts, l.checkFiles, l.checkPaths, l.checkPorts, l.checkProbes, l.checkProcesses, l.checkSync} {
 		if err := part(); err != nil {
 			return err
 		}
@@ -207,7 +207,7 @@ func (l *loaded) checkPaths() error {
 		paths []string
 		roots []string
 	}{
-		{"config", l.Config, []string{"/etc"}},
+		{"config", l.Config, []string{"/etc", "/var", "/srv", "/home"}},
 		{"data", l.Data, []string{"/var", "/srv", "/home"}},
 		{"logs", l.Logs, []string{"/var"}},
 	} {

@@ -244,6 +244,16 @@ func (l *loaded) fill() {
 			def(&steps[i].Timeout, "5m")
 		}
 	}
+	if l.Check != nil {
+		def(&l.Check.Timeout, "30s")
+	}
+	if l.Derive != nil {
+		def(&l.Derive.Timeout, "1m")
+	}
+	for i := range l.Exports {
+		def(&l.Exports[i].Every, "1s")
+		def(&l.Exports[i].Timeout, "1m")
+	}
 	for i := range l.Processes {
 		p := &l.Processes[i]
 		def(&p.Stop, "TERM")

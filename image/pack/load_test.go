@@ -31,7 +31,13 @@ func TestLoad(t *testing.T) {
 		}},
 		Config: []string{"/etc/web.conf"}, Data: []string{"/srv/www"}, Ports: []Port{{Port: 80, Proto: "tcp"}},
 		Probes: []Probe{{Name: "page", Title: "Page", Kind: "http", Params: map[string]string{"path": "/"}}},
-		Dir:    dir,
+		Check:  &Check{Command: []string{"/usr/sbin/web", "-t"}, User: "web", Timeout: "30s", Show: []string{"/run/web"}},
+		Exports: []Export{{
+			Name: "users.sql", Title: "Users", Watch: []string{"/var/lib/web"}, Every: "1s", Changed: []string{"/bin/a"}, Dump: []string{"/bin/b"},
+			Load: []string{"/bin/c"}, User: "web", Timeout: "1m", Secret: true,
+		}},
+		Own: []string{"/etc/web.own"}, Derived: []string{"/etc/web.*"}, Derive: &Derive{Command: []string{"/bin/d"}, Timeout: "1m"},
+		Dir: dir,
 	}
 	if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Pack{})); d != "" {
 		t.Errorf("Load (-want +got):\n%s", d)

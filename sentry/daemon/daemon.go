@@ -26,9 +26,11 @@ import (
 	"sayasystems.com/atlas/image/layout"
 	"sayasystems.com/atlas/image/pack"
 	"sayasystems.com/atlas/image/siteconf"
+	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/peers"
 	"sayasystems.com/atlas/sentry/site"
+	"sayasystems.com/atlas/sentry/sync/state"
 	"sayasystems.com/atlas/sentry/verify"
 )
 
@@ -50,16 +52,19 @@ type Config struct {
 	PeerPort    int
 	PagePort    int
 	Interval    time.Duration // of probes
-	Init        Init
-	Kinds       map[string]verify.Kind
-	Log         *slog.Logger
+	SetDir      string        // filesystem of the started set, whose changes are followed
+	// FakeSync stands in for the Synchronizer in tests that have no disk set.
+	FakeSync func(role roles.Role) *state.Status
+	Init     Init
+	Kinds    map[string]verify.Kind
+	Log      *slog.Logger
 }
 
 // Defaults gives the configuration of an appliance.
 func Defaults(log *slog.Logger) Config {
 	return Config{
 		StateDir: layout.StateDir, Etc: "/etc", PacksDir: layout.PacksDir, SummaryFile: initapi.SummaryFile, AdminSocket: layout.AdminSocket,
-		PeerPort: layout.PeerPort, PagePort: layout.DashboardPort, Init: initapi.NewClient(""), Kinds: verify.Kinds(), Log: log,
+		PeerPort: layout.PeerPort, PagePort: layout.DashboardPort, SetDir: layout.SetDir, Init: initapi.NewClient(""), Kinds: verify.Kinds(), Log: log,
 	}
 }
 

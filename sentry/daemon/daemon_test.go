@@ -19,6 +19,7 @@ import (
 	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/peers"
+	"sayasystems.com/atlas/sentry/sync/state"
 	"sayasystems.com/atlas/sentry/verify"
 )
 
@@ -90,6 +91,15 @@ func newBox(t *testing.T, n int, name, addr string, role roles.Role, ports [2]in
 	d, err := New(Config{
 		StateDir: b.dir, Etc: etc, PacksDir: packs, SummaryFile: filepath.Join(b.dir, "run", "sentry.json"), AdminSocket: filepath.Join(b.dir, "run", "sentry.sock"),
 		Listen: addr, PeerPort: ports[0], PagePort: ports[1], Interval: 200 * time.Millisecond, Init: b.init,
+		FakeSync: func(role roles.Role) *state.Status {
+			st := &state.Status{At: time.Now(), Role: string(role)}
+			if role == roles.Primary {
+				for _, p := range []string{"left", "right", "middle"} {
+					st.Peers = append(st.Peers, state.Peer{Name: p, Live: "c1", State: "in step"})
+				}
+			}
+			return st
+		},
 		Kinds: map[string]verify.Kind{"http": verify.HTTP}, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	must(t, err)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,6 +34,8 @@ type synchronizer struct {
 	d        *Daemon
 	findings engine.Findings
 
+	since time.Time // when serving began; of serving
+
 	mu      sync.Mutex
 	engine  *engine.Engine // nil while none runs
 	handler http.Handler   // of the receiver, nil while none runs
@@ -56,6 +59,12 @@ func (s *synchronizer) now() (*engine.Engine, error) {
 
 // status is nil while no set is started.
 func (s *synchronizer) status() *state.Status {
+	if f := s.d.cfg.FakeSync; f != nil {
+		if st := s.serving(); st != nil {
+			return f(st.Role)
+		}
+		return nil
+	}
 	e, err := s.now()
 	if err == nil {
 		st := e.Status()
@@ -97,6 +106,10 @@ func (m routes) Handle(pattern string, h peers.Pinned) {
 
 // run keeps an engine at work for as long as the set that is started stays the same.
 func (s *synchronizer) run(ctx context.Context) error {
+	if s.d.cfg.FakeSync != nil {
+		return nil
+	}
+	said := ""
 	for ctx.Err() == nil {
 		st := s.serving()
 		if st != nil {
@@ -104,7 +117,8 @@ func (s *synchronizer) run(ctx context.Context) error {
 			s.mu.Lock()
 			s.err = err
 			s.mu.Unlock()
-			if err != nil && ctx.Err() == nil {
+			if err != nil && ctx.Err() == nil && err.Error() != said { // once, not every two seconds
+				said = err.Error()
 				s.d.log.Error("synchronizer", "err", err)
 			}
 		}
@@ -116,33 +130,48 @@ func (s *synchronizer) run(ctx context.Context) error {
 	return nil
 }
 
-// serving is init's state if a set serves.
+// serving is init's state if a set serves and its services have settled: while they start they write many files of their own.
 func (s *synchronizer) serving() *initapi.State {
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
-	if st := s.d.own.state; st != nil && st.State == initapi.Serving && st.Set != nil && st.Role != "" {
-		return st
+	st := s.d.own.state
+	if st == nil || st.State != initapi.Serving || st.Set == nil || st.Role == "" {
+		s.since = time.Time{}
+		return nil
 	}
-	return nil
+	if s.since.IsZero() {
+		s.since = time.Now()
+	}
+	if !st.Ready && time.Since(s.since) < settling {
+		return nil
+	}
+	return st
 }
+
+// settling is how long services have to become ready before changes are followed all the same.
+const settling = 2 * time.Minute
 
 // serve runs one engine until another set or role is started, or ctx ends.
 func (s *synchronizer) serve(ctx context.Context, st initapi.State) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d := s.d
-	dir := filepath.Join(layout.SetDir, layout.SetSentry, "sync")
+	dir := filepath.Join(d.cfg.SetDir, layout.SetSentry, "sync")
 	v := carry.Versions{Image: st.Version, Debian: st.Release}
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	places, err := places()
+	places, err := places(d.cfg.SetDir)
+	if err != nil {
+		return err
+	}
+	facts, err := s.facts()
 	if err != nil {
 		return err
 	}
 	cfg := engine.Config{
-		Dir: dir, Root: "/", Places: places, Server: d.server.Name, Versions: v, Role: st.Role, Facts: s.facts,
+		Dir: dir, Root: "/", Places: places, Server: d.server.Name, Versions: v, Role: st.Role, Facts: facts, Ready: s.ready,
 		Helper: check.Helper{Command: []string{self, CheckVerb}}, Services: orders{initapi.NewClient("").Patient()},
 		Findings: &s.findings, Changed: d.hub.publish, Log: d.log,
 	}
@@ -233,11 +262,14 @@ func (s *synchronizer) follow(ctx context.Context, cancel func(), was initapi.St
 }
 
 // facts are what the packs that this site runs say.
-func (s *synchronizer) facts() engine.Facts {
+func (s *synchronizer) facts() (engine.Facts, error) {
 	s.d.mu.Lock()
 	packs := s.d.packs
 	s.d.mu.Unlock()
-	conf := s.d.settings()
+	return facts(packs, s.d.settings(), pack.Vars{Server: s.d.server.Name, StateDir: s.d.cfg.StateDir})
+}
+
+func facts(packs []pack.Pack, conf siteconf.Site, v pack.Vars) (engine.Facts, error) {
 	chosen := pack.Choose(packs, conf)
 	all := append([]pack.Pack{}, chosen.Packs...)
 	for _, p := range packs {
@@ -245,18 +277,54 @@ func (s *synchronizer) facts() engine.Facts {
 			all = append(all, p)
 		}
 	}
-	return engine.FactsOf(all, pack.Vars{Server: s.d.server.Name, Site: conf.Site, SiteName: conf.Name, StateDir: s.d.cfg.StateDir}, conf)
+	v.Site, v.SiteName = conf.Site, conf.Name
+	return engine.FactsOf(all, v, conf)
+}
+
+// Check has the checkers of the named services, or of all that the site runs, look at the configuration as it is.
+func Check(ctx context.Context, cfg Config, names []string) ([]check.Verdict, error) {
+	packs, err := pack.LoadAll(cfg.PacksDir)
+	if err != nil {
+		return nil, err
+	}
+	conf, err := siteconf.LoadSite(cfg.Etc)
+	if err != nil {
+		return nil, err
+	}
+	f, err := facts(packs, conf, pack.Vars{StateDir: cfg.StateDir})
+	if err != nil {
+		return nil, err
+	}
+	var base []check.Check
+	if len(names) == 0 {
+		for _, p := range f.Packs {
+			names = append(names, p.Name)
+		}
+		base = f.BaseChecks(nil)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	return check.Helper{Command: []string{self, CheckVerb}}.Run(ctx, append(f.Checks(names), base...), nil), nil
+}
+
+// ready tells whether a service's database can be asked.
+func (s *synchronizer) ready(service string) bool {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	return s.d.own.state != nil && slices.ContainsFunc(s.d.own.state.Services, func(v initapi.Service) bool { return v.Name == service && v.State == "ready" })
 }
 
 // places are where the set's directories are reached for writing: not through what is bound from them, since a rename does not cross mounts.
-func places() ([]apply.Place, error) {
-	etc, err := filepath.EvalSymlinks(filepath.Join(layout.SetDir, layout.SetEtc, "current"))
+func places(set string) ([]apply.Place, error) {
+	etc, err := filepath.EvalSymlinks(filepath.Join(set, layout.SetEtc, "current"))
 	if err != nil {
 		return nil, fmt.Errorf("the set's /etc: %w", err)
 	}
 	out := []apply.Place{{Prefix: "etc", Dir: etc}}
 	for _, dir := range []string{layout.SetVar, layout.SetSrv, layout.SetHome, layout.SetRoot} {
-		out = append(out, apply.Place{Prefix: state.Path(dir), Dir: filepath.Join(layout.SetDir, dir)})
+		out = append(out, apply.Place{Prefix: state.Path(dir), Dir: filepath.Join(set, dir)})
 	}
 	return out, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/initapi"
+	"sayasystems.com/atlas/sentry/sync/state"
 	"sayasystems.com/atlas/sentry/verify"
 )
 
@@ -27,6 +28,10 @@ func pair() Site {
 		for _, target := range []string{"left", "right"} {
 			r.Probes = append(r.Probes, verify.Result{Observer: name, Target: target, Service: "web", Probe: "page", Title: "Page", Status: verify.Pass, At: now.Add(-time.Second), Every: 15 * time.Second})
 		}
+		r.Sync = &state.Status{At: now, Role: string(role)}
+		if role == roles.Primary {
+			r.Sync.Peers = []state.Peer{{Name: "right", Up: true, Live: "c1", State: "in step"}}
+		}
 		s.Servers = append(s.Servers, Server{Name: name, Self: name == "left", Seen: now.Add(-time.Second), Report: r})
 	}
 	return s
@@ -35,6 +40,7 @@ func pair() Site {
 func TestReadiness(t *testing.T) {
 	left := func(s *Site) *initapi.State { return s.Servers[0].Report.State }
 	right := func(s *Site) *Server { return &s.Servers[1] }
+	sync := func(s *Site) *state.Status { return s.Servers[0].Report.Sync }
 	probe := func(s *Site, observer, target int) *verify.Result { return &s.Servers[observer].Report.Probes[target] }
 	for _, c := range []struct {
 		name   string
@@ -79,6 +85,15 @@ func TestReadiness(t *testing.T) {
 				right(s).Report.Probes[i].At = now.Add(time.Hour - time.Second)
 			}
 		}, initapi.VerdictYes, ""},
+		{"no synchronizer", func(s *Site) { s.Servers[0].Report.Sync = nil }, initapi.VerdictUnknown, "LEFT does not follow changes"},
+		{"synchronizer stands still", func(s *Site) { sync(s).At = now.Add(-3 * time.Minute) }, initapi.VerdictUnknown, "has not looked at changes"},
+		{"change held back", func(s *Site) { sync(s).Held = &state.Held{Since: now} }, initapi.VerdictNo, "held back since"},
+		{"change on its way", func(s *Site) { sync(s).Peers[0].Behind, sync(s).Peers[0].Since = 1, now.Add(-time.Second) }, initapi.VerdictYes, ""},
+		{"change not live", func(s *Site) { sync(s).Peers[0].Behind, sync(s).Peers[0].Since = 1, now.Add(-2*time.Minute) }, initapi.VerdictNo, "RIGHT lacks the primary's changes"},
+		{"change refused", func(s *Site) { sync(s).Peers[0].State = "refused" }, initapi.VerdictNo, "RIGHT could not take over"},
+		{"no report of changes", func(s *Site) { sync(s).Peers[0].Missing = true }, initapi.VerdictUnknown, "RIGHT has not reported"},
+		{"nothing known of the other", func(s *Site) { sync(s).Peers[0].Live = "" }, initapi.VerdictUnknown, "RIGHT has not told yet"},
+		{"not a peer to carry to", func(s *Site) { sync(s).Peers = nil }, initapi.VerdictUnknown, "RIGHT is not known to left"},
 		{"fault before missing", func(s *Site) {
 			probe(s, 0, 1).Status = verify.Unknown
 			left(s).Set.Degraded = true

@@ -8,7 +8,17 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # The tools take the whole file as the password, with a line's end.
 tr -d '\n' <"$secret" >"$work/password"
-ldapwhoami -Q -x -H ldapi:/// -D "$dn" -y "$work/password" >/dev/null 2>&1 && exit 0
+# Only a refusal (49) calls for a new hash: a server that is just being restarted must not get one, since hashes travel.
+code=0
+ldapwhoami -x -H ldapi:/// -D "$dn" -y "$work/password" >/dev/null 2>"$work/err" || code=$?
+case $code in
+0) exit 0 ;;
+49) ;;
+*)
+	cat "$work/err" >&2
+	exit 1
+	;;
+esac
 hash=$(slappasswd -n -h '{CRYPT}' -c '$6$%.16s' -T "$work/password")
 ldap() { "$@" -Q -Y EXTERNAL -H ldapi:/// >/dev/null; }
 # 68: it is there already.

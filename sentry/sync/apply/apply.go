@@ -28,6 +28,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sayasystems.com/atlas/sentry/sync/check"
 	"sayasystems.com/atlas/sentry/sync/snapshot"
 	"sayasystems.com/atlas/sentry/sync/state"
 )
@@ -112,7 +113,7 @@ func Open(o Options) (*Applier, error) {
 	if o.Reserve == 0 {
 		o.Reserve = defaultReserve
 	}
-	a := &Applier{o: o, mounts: mountPoints, cut: func(string, string) error { return nil }}
+	a := &Applier{o: o, mounts: check.MountPoints, cut: func(string, string) error { return nil }}
 	if err := os.MkdirAll(o.Staging, 0o700); err != nil {
 		return nil, fmt.Errorf("staging folder: %w", err)
 	}
@@ -162,12 +163,12 @@ func (a *Applier) open() error {
 }
 
 // Close gives the staging folder free.
-func (a *Applier) Close() error {
+func (a *Applier) Close() {
 	for _, p := range a.places {
 		p.dir.Close()
-		p.tree.Close()
+		_ = p.tree.Close()
 	}
-	return a.staging.Close()
+	a.staging.Close()
 }
 
 // place finds where a path lies: the place with the longest prefix, and the path below it, "." for the place itself.

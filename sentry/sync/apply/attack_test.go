@@ -15,6 +15,9 @@ import (
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
+// linkOut leads out of etc/d; it is relative, since an absolute one would cross mounts, which is refused already.
+const linkOut = "../../outside/etc"
+
 // Links in the way lead to a directory outside of all places, in which nothing may ever change.
 func TestLinksInTheWay(t *testing.T) {
 	before := with(map[string]*node{"etc/d/f": file("old"), "etc/d/sub/g": file("old"), "etc/plain": file("old")})
@@ -23,6 +26,9 @@ func TestLinksInTheWay(t *testing.T) {
 		fails bool
 	}{
 		"write":      {with(map[string]*node{"etc/d/f": file("new"), "etc/d/sub/g": file("old"), "etc/plain": file("old")}), true},
+		"deep":       {with(map[string]*node{"etc/d/f": file("old"), "etc/d/sub/g": file("new"), "etc/plain": file("old")}), true},
+		"make deep":  {with(map[string]*node{"etc/d/f": file("old"), "etc/d/sub/g": file("old"), "etc/d/sub/new": file("new"), "etc/plain": file("old")}), true},
+		"rm deep":    {with(map[string]*node{"etc/d/f": file("old"), "etc/d/sub": dir(), "etc/plain": file("old")}), false},
 		"make":       {with(map[string]*node{"etc/d/f": file("old"), "etc/d/sub/g": file("old"), "etc/d/new": file("new"), "etc/plain": file("old")}), true},
 		"remove":     {with(map[string]*node{"etc/d/sub/g": file("old"), "etc/plain": file("old")}), false}, // it is gone, and the link is another's
 		"attributes": {with(map[string]*node{"etc/d/f": file("old"), "etc/d/sub": {kind: state.Dir, mode: 0o700}, "etc/d/sub/g": file("old"), "etc/plain": file("old")}), true},
@@ -37,7 +43,7 @@ func TestLinksInTheWay(t *testing.T) {
 			must(t, os.Mkdir(out, 0o755))
 			outside.write(t, out)
 			must(t, os.Rename(filepath.Join(r.root, "etc/d"), filepath.Join(dir, "aside")))
-			must(t, os.Symlink(filepath.Join(out, "etc"), filepath.Join(r.root, "etc/d")))
+			must(t, os.Symlink(linkOut, filepath.Join(r.root, "etc/d")))
 			r.a.o.Keep = keepNothing
 			_, err := r.apply(diff(before, c.after))
 			if c.fails != (err != nil) {
@@ -61,7 +67,7 @@ func TestLinksInTheWay(t *testing.T) {
 func TestLinkRace(t *testing.T) {
 	dir := memory(t)
 	before := with(map[string]*node{"etc/d/f": file("old"), "etc/d/sub/g": file("old")})
-	after := with(map[string]*node{"etc/d/f": file("new"), "etc/d/sub/h": file("new"), "etc/d/sub": {kind: state.Dir, mode: 0o700}})
+	after := with(map[string]*node{"etc/d/f": file("old"), "etc/d/sub/h": file("new"), "etc/d/sub/x": {kind: state.Dir, mode: 0o700}})
 	r := newRig(t, dir, before, after)
 	r.a.o.Keep = keepNothing
 	outside := with(map[string]*node{"etc/f": file("old"), "etc/sub/g": file("old")})
@@ -69,7 +75,7 @@ func TestLinkRace(t *testing.T) {
 	must(t, os.Mkdir(out, 0o755))
 	outside.write(t, out)
 	decoy := filepath.Join(dir, "decoy")
-	must(t, os.Symlink(filepath.Join(out, "etc"), decoy))
+	must(t, os.Symlink(linkOut, decoy))
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	swaps := 0

@@ -1,15 +1,12 @@
 package apply
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path"
-	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -77,7 +74,8 @@ type ident struct {
 	nlink uint64
 }
 
-func (i ident) isDir() bool { return i.mode&unix.S_IFMT == unix.S_IFDIR }
+func (i ident) isDir() bool  { return i.mode&unix.S_IFMT == unix.S_IFDIR }
+func (i ident) isFile() bool { return i.mode&unix.S_IFMT == unix.S_IFREG }
 
 // lstat looks at a name in a directory.
 func lstat(dir *os.File, name string) (ident, error) {
@@ -220,36 +218,4 @@ func walk(dir *os.File, prefix state.Path, found func(state.Path, os.DirEntry)) 
 		}
 	}
 	return nil
-}
-
-// mountPoints reads proc_pid_mountinfo(5).
-func mountPoints() ([]string, error) {
-	data, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	sc := bufio.NewScanner(bytes.NewReader(data))
-	sc.Buffer(nil, 1<<20)
-	for sc.Scan() {
-		if f := strings.Fields(sc.Text()); len(f) > 4 {
-			out = append(out, filepath.Clean(unescape(f[4])))
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out), sc.Err()
-}
-
-// unescape undoes mountinfo's \040.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			b.WriteByte((s[i+1]-'0')<<6 | (s[i+2]-'0')<<3 | (s[i+3] - '0'))
-			i += 3
-			continue
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }

@@ -153,6 +153,43 @@ func TestClashes(t *testing.T) {
 	}
 }
 
+// A file is edited after the last look at it, and before it is replaced.
+func TestLateClash(t *testing.T) {
+	before, after := with(map[string]*node{"etc/f": file("old"), "etc/g": file("old")}), with(map[string]*node{"etc/f": file("new"), "etc/new": file("new")})
+	for _, keeps := range []bool{true, false} {
+		r := newRig(t, memory(t), before, after)
+		var kept []string
+		if keeps {
+			r.a.o.Keep = func(c Clash, content io.Reader) error {
+				data, err := io.ReadAll(content)
+				kept = append(kept, string(c.Path)+" "+string(data))
+				return err
+			}
+		}
+		r.a.cut = func(call, what string) error {
+			if call == "rename" && what == "journal.tmp journal" {
+				for _, p := range []string{"etc/f", "etc/g", "etc/new"} {
+					must(t, os.WriteFile(filepath.Join(r.root, p), []byte("mine, late"), 0o644))
+				}
+			}
+			return nil
+		}
+		rep, err := r.apply(diff(before, after))
+		if !keeps {
+			if _, ok := errors.AsType[*ClashError](err); !ok {
+				t.Errorf("without Keep: got %v; want a *ClashError", err)
+			}
+			r.is(with(map[string]*node{"etc/f": file("mine, late"), "etc/g": file("mine, late"), "etc/new": file("mine, late")}), "taken back")
+			continue
+		}
+		must(t, err)
+		r.is(after, "applied")
+		if d := cmp.Diff([]string{"etc/f mine, late", "etc/new mine, late", "etc/g mine, late"}, kept); d != "" || len(rep.Clashes) != 3 {
+			t.Errorf("kept (-want +got):\n%s\n%+v", d, rep.Clashes)
+		}
+	}
+}
+
 func TestKeepRefuses(t *testing.T) {
 	before, after := with(map[string]*node{"etc/f": file("old")}), with(map[string]*node{"etc/f": file("new")})
 	r := newRig(t, memory(t), before, after)
@@ -181,7 +218,7 @@ func TestForeignFiles(t *testing.T) {
 	must(t, unix.Mkfifo(at("etc/pipe"), 0o600))
 	l, err := net.Listen("unix", at("etc/kind/socket"))
 	must(t, err)
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	var told []state.Path
 	r.a.o.Keep = func(c Clash, _ io.Reader) error { told = append(told, c.Path); return nil }
 	rep, err := r.apply(diff(before, after))
@@ -286,18 +323,24 @@ func TestMounted(t *testing.T) {
 	}
 }
 
+// flags gives a file these flags of chattr(1) and takes the other of the two.
 func flags(t *testing.T, path string, flag int) {
 	t.Helper()
 	f, err := os.Open(path)
 	must(t, err)
 	defer f.Close()
-	if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flag); err != nil {
+	now, err := unix.IoctlGetInt(int(f.Fd()), unix.FS_IOC_GETFLAGS)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, int(int32(now))&^(immutable|appendOnly)|flag) //nolint:gosec // 32 bits are written
+	}
+	if err != nil {
 		t.Skip("this filesystem has no such flags: ", err)
 	}
 }
 
+const immutable, appendOnly = 0x10, 0x20
+
 func TestLocked(t *testing.T) {
-	const immutable, appendOnly = 0x10, 0x20
 	before := with(map[string]*node{"etc/a": file("old"), "etc/d/f": file("old"), "etc/z": file("old"), "etc/x": dir()})
 	after := with(map[string]*node{"etc/a": file("new"), "etc/d/f": file("new"), "etc/x": {kind: state.Dir, mode: 0o700}})
 	for name, c := range map[string]struct {

@@ -71,8 +71,8 @@ type JournalError struct {
 }
 
 func (e *JournalError) Error() string {
-	return fmt.Sprintf("the journal %s is damaged: %v; compare this server's whole tree with the wanted state, and remove the folder that the journal is in",
-		e.File, e.Err)
+	return fmt.Sprintf("the journal %s is damaged: %v; compare this server's whole tree with the wanted state, "+
+		"and remove the folder that the journal is in", e.File, e.Err)
 }
 
 func (e *JournalError) Unwrap() error { return e.Err }

@@ -158,13 +158,21 @@ func (g *Generation) decide(j journal) error {
 	return g.mark(journalTmp, journalOn)
 }
 
-// drop deletes a generation that is not needed any more: what it holds is in a history, but for what is kept aside.
+// drop deletes a generation that is not needed any more: what it holds is in a history, but for what is kept aside. From the rename on it is
+// none any more; what then cannot be deleted is told, and tried again by Recover.
 func (a *Applier) drop(n uint64) error {
 	trash := trashName(n)
 	if err := a.move(a.staging, genName(n), a.staging, trash, unix.RENAME_NOREPLACE); err != nil {
 		return fmt.Errorf("generation %d: %w", n, err)
 	}
-	return a.empty(trash)
+	a.dispose(trash)
+	return nil
+}
+
+func (a *Applier) dispose(trash string) {
+	if err := a.empty(trash); err != nil {
+		a.o.Log.Warn("what is not needed any more cannot be deleted", "in", filepath.Join(a.o.Staging, trash), "err", err)
+	}
 }
 
 // empty deletes what drop has put away.

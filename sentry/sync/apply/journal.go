@@ -26,10 +26,17 @@ type step struct {
 	Do    verb      `json:"do"`
 	Path  rawPath   `json:"path"`
 	Old   uint64    `json:"old,omitempty"`   // inode that was live; 0 = none
+	Was   *times    `json:"was,omitempty"`   // of a file that was live, when it was looked at
 	New   uint64    `json:"new,omitempty"`   // inode of what is put
 	Mtime int64     `json:"mtime,omitempty"` // and its time of change and size, by which an edit since is known
 	Size  int64     `json:"size,omitempty"`
 	Below []rawPath `json:"below,omitempty"` // tracked paths that go along in the directory that was live
+}
+
+// times tell whether a file was edited since.
+type times struct {
+	Mtime int64 `json:"mtime"`
+	Size  int64 `json:"size"`
 }
 
 // rawPath is a path in JSON: base64, since names may hold any byte.

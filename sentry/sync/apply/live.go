@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,7 +16,8 @@ import (
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
-// Apply makes the generation live. An error means that all is as it was, unless it is ErrUnfinished: then Recover must be called. What was changed here since is handed to Options.Keep first; without that the error is a *ClashError.
+// Apply makes the generation live. An error means that all is as it was, unless it is ErrUnfinished: then Recover must be called. What was
+// changed here since is handed to Options.Keep first; without that the error is a *ClashError. A failed generation is to be discarded.
 func (g *Generation) Apply(ctx context.Context) (Report, error) {
 	r := Report{Generation: g.Number, Aside: g.Aside, Skipped: g.Skipped}
 	if g.dir == nil {
@@ -35,6 +35,9 @@ func (g *Generation) Apply(ctx context.Context) (Report, error) {
 	}
 	j := journal{Steps: make([]step, len(g.plan.steps))}
 	for i, s := range g.plan.steps {
+		if s.live.isFile() {
+			s.Was = &times{s.live.Mtime, s.live.Size}
+		}
 		j.Steps[i] = s.step
 		r.Changed = append(r.Changed, state.Path(s.Path))
 	}
@@ -45,7 +48,9 @@ func (g *Generation) Apply(ctx context.Context) (Report, error) {
 		return r, fmt.Errorf("make the new state live: %w", g.undecided(err))
 	}
 	defer func() { g.dir.Close(); g.dir = nil }()
-	if err := g.finish(j); err != nil {
+	late, err := g.finish(j)
+	r.Clashes = append(r.Clashes, late...)
+	if err != nil {
 		return r, fmt.Errorf("make the new state live: %w", err)
 	}
 	return r, nil
@@ -116,56 +121,26 @@ func (g *Generation) look(ctx context.Context) error {
 	return nil
 }
 
-// keep hands on what is about to be overwritten.
-func (a *Applier) keep(ctx context.Context, list []Clash) error {
-	if len(list) > 0 && a.o.Keep == nil {
-		return &ClashError{list}
-	}
-	for _, c := range list {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := a.keepOne(c); err != nil {
-			return fmt.Errorf("keep what was changed on this server in %s: %w", c.Path, err)
-		}
-	}
-	return nil
-}
-
-func (a *Applier) keepOne(c Clash) error {
-	if c.Found == nil || c.Found.Kind != state.File {
-		return a.o.Keep(c, nil)
-	}
-	dir, base, err := a.parent(c.Path)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	fd, err := unix.Openat(int(dir.Fd()), base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
-	if err != nil {
-		return err
-	}
-	f := os.NewFile(uintptr(fd), string(c.Path))
-	defer f.Close()
-	return a.o.Keep(c, io.LimitReader(f, c.Found.Size))
-}
-
 // finish does all steps of a decided generation. If one proves impossible, all are taken back.
-func (g *Generation) finish(j journal) error {
+func (g *Generation) finish(j journal) ([]Clash, error) {
 	err := g.forward(j)
 	if err == nil {
-		if err := g.mark(journalOn, journalDone); err != nil {
-			return fmt.Errorf("%w: %w", ErrUnfinished, err)
+		late, lerr := g.late(j)
+		if err = lerr; err == nil {
+			if err := g.mark(journalOn, journalDone); err != nil {
+				return late, fmt.Errorf("%w: %w", ErrUnfinished, err)
+			}
+			return late, nil
 		}
-		return nil
 	}
-	if back := g.mark(journalOn, journalBack); back != nil {
-		return fmt.Errorf("%w: %w; and the way back: %w", ErrUnfinished, err, back)
+	back := g.mark(journalOn, journalBack)
+	if back == nil {
+		back = g.undo(j)
 	}
-	if back := g.undo(j); back != nil {
-		return fmt.Errorf("%w: %w; and the way back: %w", ErrUnfinished, err, back)
+	if back != nil {
+		return nil, fmt.Errorf("%w: %w; and the way back: %w", ErrUnfinished, err, back)
 	}
-	return err
+	return nil, err
 }
 
 // undo takes all steps back, and forgets the generation.
@@ -360,7 +335,8 @@ func (g *Generation) away(dir *os.File, base string) error {
 			continue
 		}
 		if err == nil {
-			g.a.o.Log.Warn("what was made on this server since is kept aside", "path", dir.Name()+"/"+base, "in", filepath.Join(g.a.o.Staging, asideDir, as))
+			g.a.o.Log.Warn("what was made on this server since is kept aside", "path", dir.Name()+"/"+base,
+				"in", filepath.Join(g.a.o.Staging, asideDir, as))
 		}
 		return err
 	}

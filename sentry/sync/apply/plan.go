@@ -314,7 +314,8 @@ func (a *Applier) look(p state.Path) (ident, error) {
 // locked finds what would stop a change only when half of the others were made.
 func locked(p state.Path, dir *os.File, name string) error {
 	var st unix.Statx_t
-	if err := unix.Statx(int(dir.Fd()), name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH|unix.AT_NO_AUTOMOUNT, unix.STATX_BASIC_STATS, &st); err != nil {
+	const flags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_EMPTY_PATH | unix.AT_NO_AUTOMOUNT
+	if err := unix.Statx(int(dir.Fd()), name, flags, unix.STATX_BASIC_STATS, &st); err != nil {
 		return fmt.Errorf("%s: %w", p, err)
 	}
 	switch {
@@ -344,7 +345,7 @@ func (a *Applier) found(p state.Path, live ident) (*state.Entry, error) {
 		if tree, err = snapshot.Open(path.Dir(full), snapshot.Options{Names: a.o.Names}); err != nil {
 			return nil, a.named(p, err)
 		}
-		defer tree.Close()
+		defer func() { _ = tree.Close() }()
 		rel = path.Base(full)
 	}
 	it, err := tree.Read(state.Path(rel), nil)

@@ -32,9 +32,7 @@ func (a *Applier) Recover() (Recovery, error) {
 	}
 	for _, n := range names {
 		if strings.HasPrefix(n, trashPrefix) {
-			if err := a.empty(n); err != nil {
-				return r, fmt.Errorf("recover: %w", err)
-			}
+			a.dispose(n)
 		}
 	}
 	have, err := a.numbers()
@@ -70,7 +68,7 @@ func (a *Applier) recoverOne(n uint64, r *Recovery) error {
 		r.Undone = append(r.Undone, n)
 		return g.undo(j)
 	case journalOn:
-		err := g.finish(j)
+		_, err := g.finish(j)
 		if err == nil {
 			r.Finished = append(r.Finished, n)
 			return nil

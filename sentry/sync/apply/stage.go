@@ -75,7 +75,7 @@ func (g *Generation) stage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer tree.Close()
+	defer func() { _ = tree.Close() }()
 	for i := range g.plan.steps {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -182,18 +182,27 @@ func (g *Generation) durable() error {
 		if s.Do == remove || s.change.After.Kind == state.Link {
 			continue
 		}
-		fd, err := unix.Openat(int(g.dir.Fd()), strconv.Itoa(i), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return err
+		slots := []string{strconv.Itoa(i)}
+		if s.Do == dress {
+			slots = append(slots, slots[0]+".old")
 		}
-		f := os.NewFile(uintptr(fd), string(s.change.Path))
-		err = g.a.sync(f, "slot "+strconv.Itoa(i))
-		f.Close()
-		if err != nil {
-			return g.a.named(s.change.Path, err)
+		for _, slot := range slots {
+			if err := g.syncSlot(slot); err != nil {
+				return g.a.named(s.change.Path, err)
+			}
 		}
 	}
 	return nil // the slots' names become durable with the journal
+}
+
+func (g *Generation) syncSlot(slot string) error {
+	fd, err := unix.Openat(int(g.dir.Fd()), slot, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), slot)
+	defer f.Close()
+	return g.a.sync(f, "slot "+slot)
 }
 
 // names are the accounts that the new state will have: files may belong to accounts that come along with them.

@@ -260,13 +260,18 @@ func (r *Receiver) bring(o Offer, pack packReader) (State, error) {
 }
 
 // progress answers as soon as there is news.
-func (r *Receiver) progress(w http.ResponseWriter, req *http.Request, _ siteconf.Peer) {
+func (r *Receiver) progress(w http.ResponseWriter, req *http.Request, from siteconf.Peer) {
 	run, done, err := r.begin()
 	if err != nil {
 		r.reply(w, nil, err)
 		return
 	}
 	defer done()
+	if !r.poll(from.Name, 1) {
+		r.reply(w, nil, refuse(CodeBusy, "server %s waits for news already, several times", from.Name))
+		return
+	}
+	defer r.poll(from.Name, -1)
 	q := req.URL.Query()
 	after, err := strconv.ParseUint(q.Get("after"), 10, 64)
 	if epoch := q.Get("epoch"); err != nil || epoch != "" && !nameID.MatchString(epoch) {
@@ -281,6 +286,17 @@ func (r *Receiver) progress(w http.ResponseWriter, req *http.Request, _ siteconf
 	stop := context.AfterFunc(run.ctx, cancel)
 	defer stop()
 	r.reply(w, r.board.after(ctx, q.Get("epoch"), after), nil)
+}
+
+// poll counts one more, or one less, who waits for news.
+func (r *Receiver) poll(server string, by int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if by > 0 && r.polls[server] >= maxPolls {
+		return false
+	}
+	r.polls[server] += by
+	return true
 }
 
 // reply answers with v, or with why not.

@@ -81,9 +81,19 @@ func (l *link) carry() {
 		l.outcome(&l.sendErr, err)
 		if err != nil {
 			l.has, l.rounds = nil, 0
+			pause, wake := wait.next(), (chan struct{})(nil)
+			switch CodeOf(err) {
+			case "":
+			case CodeFull, CodeGarbage, CodeFailed, CodeSize:
+				// It would most likely be refused again, after all has been sent again. Something newer may fare better.
+				pause, wake = 12*l.s.lim.Backoff, l.wake
+			default:
+				wake = l.wake
+			}
 			select {
 			case <-l.ctx.Done():
-			case <-l.s.clock.After(wait.next()):
+			case <-l.s.clock.After(pause):
+			case <-wake:
 			case <-l.retry:
 				wait.reset()
 			}
@@ -122,34 +132,72 @@ func (l *link) step() (again bool, err error) {
 		l.keep(nil)
 		return false, nil
 	}
-	base := l.has.Head.ID
-	if base != "" {
-		_, err := l.s.cfg.Store.Commit(base)
-		if err != nil && !errors.Is(err, history.ErrNotFound) {
-			return false, fmt.Errorf("read history: %w", err)
-		}
-		if err != nil && l.has.Replace {
-			base, err = "", nil // everything anew
-		}
-		if err != nil && l.has.Parent != "" { // what it has was amended here since, and is forgotten
-			if _, err2 := l.s.cfg.Store.Commit(l.has.Parent); err2 == nil {
-				base, err = l.has.Parent, nil
-			}
-		}
-		if err != nil {
-			return false, refuse(CodeDiverged, "server %s has change %d (%.10s), which this server does not know: their histories ran apart; "+
-				"compare them, then let the primary's replace the other", l.peer.Name, l.has.Head.Seq, base)
-		}
-		if base != "" && l.has.Head.Seq > want.Seq {
-			l.keep(nil)
-			return false, nil // it has more than may be sent now
-		}
+	base, more, err := l.base(want)
+	if err != nil {
+		return false, err
+	}
+	if !more {
+		l.keep(nil)
+		return false, nil
 	}
 	p, err := l.choose(base, want)
 	if err != nil {
 		return false, err
 	}
 	return true, l.push(p)
+}
+
+// base gives the commit that the peer has and a pack can build on, "" for none. more: there is something to send up to want. The lines are
+// compared here, since a pack from a commit that is not on the line would hold everything from the first on, and be refused after that.
+func (l *link) base(want Point) (base string, more bool, err error) {
+	has := l.has.Head
+	if has.ID == "" {
+		return "", true, nil
+	}
+	older, newer := has, want
+	if has.Seq > want.Seq {
+		older, newer = want, has // it has more than may be sent now
+	}
+	ok, err := l.continues(older, newer)
+	switch {
+	case err != nil:
+		return "", false, fmt.Errorf("read history: %w", err)
+	case ok:
+		return has.ID, has.Seq < want.Seq, nil
+	case l.has.Replace:
+		return "", true, nil
+	}
+	// What it has may have been amended here since: then what that builds on is still on the line.
+	if l.has.Parent != "" && has.Seq <= want.Seq {
+		ok, err := l.continues(Point{ID: l.has.Parent, Seq: has.Seq - 1}, want)
+		if err != nil {
+			return "", false, fmt.Errorf("read history: %w", err)
+		}
+		if ok {
+			return l.has.Parent, true, nil
+		}
+	}
+	return "", false, refuse(CodeDiverged, "server %s has change %d (%.10s), which is not in this server's history: their histories ran apart; "+
+		"compare them, then let the primary's replace the other", l.peer.Name, has.Seq, has.ID)
+}
+
+// continues tells whether older is on the line that leads to newer.
+func (l *link) continues(older, newer Point) (bool, error) {
+	for id := newer.ID; id != older.ID; {
+		c, err := l.s.cfg.Store.Commit(id)
+		switch {
+		case errors.Is(err, history.ErrNotFound):
+			return false, nil
+		case err != nil:
+			return false, err
+		case c.Seq <= older.Seq || c.Parent == "":
+			return false, nil
+		case l.ctx.Err() != nil:
+			return false, l.ctx.Err()
+		}
+		id = c.Parent
+	}
+	return true, nil
 }
 
 // choose gives the pack to send: a large one that is on its way is brought to its end, even if there is more by now.

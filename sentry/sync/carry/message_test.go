@@ -65,6 +65,18 @@ func TestMessagesSurvive(t *testing.T) {
 	}
 }
 
+func TestTextFromOutsideIsCut(t *testing.T) {
+	long := strings.Repeat("ä", maxText)
+	p, err := decodeProgress(encode(Progress{Epoch: "E", Findings: []initapi.Finding{{What: long, Where: "a\x1b[2Jb"}}}))
+	ok(t, err)
+	if n := len(p.Findings[0].What); n > maxText+3 || p.Findings[0].Where != "a[2Jb" {
+		t.Errorf("finding with %d bytes, at %q", n, p.Findings[0].Where)
+	}
+	if r := decodeRefusal(encode(refusal{Error: long}), ""); len(r.Msg) > maxText+3 {
+		t.Errorf("refusal with %d bytes", len(r.Msg))
+	}
+}
+
 func TestSourceOf(t *testing.T) {
 	l := roles.Label{Site: testSite, Set: testSet, Members: []roles.Member{{ID: "a"}, {ID: "b"}, {ID: "c"}}}
 	s0 := SourceOf(l)

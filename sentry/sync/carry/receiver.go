@@ -47,7 +47,11 @@ type Receiver struct {
 	mu       sync.Mutex
 	run      *run // nil while stopped
 	findings map[string]initapi.Finding
+	polls    map[string]int // who waits for news, by server
 }
+
+// maxPolls bounds how many requests of one server wait for news.
+const maxPolls = 4
 
 // run is what holds from one Start to the next Stop.
 type run struct {
@@ -71,7 +75,7 @@ func NewReceiver(cfg ReceiverConfig) *Receiver {
 	}
 	r := &Receiver{
 		cfg: cfg, lim: cfg.Limits.withDefaults(), clock: cfg.Clock, board: newBoard(cfg.Versions),
-		importing: make(chan struct{}, 1), findings: map[string]initapi.Finding{},
+		importing: make(chan struct{}, 1), findings: map[string]initapi.Finding{}, polls: map[string]int{},
 	}
 	r.importing <- struct{}{}
 	return r

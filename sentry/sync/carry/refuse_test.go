@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -255,10 +256,10 @@ func TestSwapAndLineage(t *testing.T) {
 }
 
 func TestStrangers(t *testing.T) {
+	other := newRig(t, 2) // another site
 	rig := newRig(t, 2)
 	left, right := rig.all[0], rig.all[1]
 	right.receive(fast, nil)
-	other := newRig(t, 2) // another site
 	stranger := other.all[0]
 	stranger.port = rig.port
 
@@ -363,17 +364,67 @@ func TestSenderIsBehind(t *testing.T) {
 // By order the primary's line takes the place of another.
 func TestReplace(t *testing.T) {
 	for _, size := range []int{10, 300_000} {
-		rig := newRig(t, 2)
-		left, right := rig.all[0], rig.all[1]
-		recv := right.receive(fast, nil)
-		right.hist.record([]byte("never on the primary"))
-		right.hist.record([]byte("nor this"))
-		send := left.sender(fast, nil, nil)
-		c := left.change(random(size, 1))
-		waitFor(t, 5*time.Second, func() bool { return send.Status()["right"].Code == CodeDiverged }, func() string { return "not diverged" })
-		recv.Replace(true)
-		right.waitHead(c)
-		waitFor(t, 5*time.Second, func() bool { return !recv.replace.Load() }, func() string { return "the order is not over" })
-		right.waitHead(left.change([]byte("next")))
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			rig := newRig(t, 2)
+			left, right := rig.all[0], rig.all[1]
+			recv := right.receive(fast, nil)
+			right.hist.record([]byte("never on the primary"))
+			right.hist.record([]byte("nor this"))
+			send := left.sender(fast, nil, nil)
+			c := left.change(random(size, 1))
+			waitFor(t, 5*time.Second, func() bool { return send.Status()["right"].Code == CodeDiverged }, func() string { return "not diverged" })
+			recv.Replace(true)
+			right.waitHead(c)
+			waitFor(t, 5*time.Second, func() bool { return !recv.replace.Load() }, func() string { return "the order is not over" })
+			right.waitHead(left.change([]byte("next")))
+		})
 	}
+}
+
+// A commit that was amended after it had been sent is another line; that is told, and not sent as a whole again and again.
+func TestAmendedAfterSending(t *testing.T) {
+	rig := newRig(t, 2)
+	left, right := rig.all[0], rig.all[1]
+	right.receive(fast, nil)
+	send := left.sender(fast, nil, nil)
+	first := left.change([]byte("first"))
+	right.waitHead(left.change([]byte("second")))
+	left.hist.mu.Lock()
+	left.hist.head = first // the next takes the place of the second
+	exports := left.hist.exports
+	left.hist.mu.Unlock()
+	diverged := func() bool { return send.Status()["right"].Code == CodeDiverged }
+	left.change([]byte("second, amended"))
+	waitFor(t, 5*time.Second, diverged, func() string { return fmt.Sprintf("same number: status = %+v", send.Status()["right"]) })
+	left.change([]byte("third"))
+	time.Sleep(100 * time.Millisecond)
+	if left.hist.mu.Lock(); !diverged() || left.hist.exports != exports {
+		t.Errorf("%d exports more; status = %+v", left.hist.exports-exports, send.Status()["right"])
+	}
+	left.hist.mu.Unlock()
+}
+
+// What a receiver cannot take is not sent again and again.
+func TestFullDisk(t *testing.T) {
+	rig := newRig(t, 2)
+	left, right := rig.all[0], rig.all[1]
+	lim := fast
+	lim.Backoff = 100 * time.Millisecond
+	recv := right.receive(lim, nil)
+	right.hist.fail = fmt.Errorf("write pack: %w", syscall.ENOSPC)
+	send := left.sender(lim, nil, nil)
+	left.change([]byte("x"))
+	waitFor(t, 5*time.Second, func() bool { return send.Status()["right"].Code == CodeFull }, func() string { return fmt.Sprintf("%+v", send.Status()["right"]) })
+	before := right.requests.Load()
+	time.Sleep(600 * time.Millisecond)
+	if n := right.requests.Load() - before; n > 2 {
+		t.Errorf("%d requests in half of the wait", n)
+	}
+	if f := recv.Findings(); len(f) != 1 || f[0].ID != "sync-full" {
+		t.Errorf("findings = %+v", f)
+	}
+	right.hist.mu.Lock()
+	right.hist.fail = nil
+	right.hist.mu.Unlock()
+	right.waitHead(left.change([]byte("y"))) // something newer is tried at once
 }

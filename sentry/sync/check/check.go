@@ -9,7 +9,8 @@
 //	Checks, Candidate → Run → helper: namespaces, mounts, account, limits → checker → exit status and last words → Verdict
 //
 // It judges nothing: what to do with a verdict is the caller's. It does not hold off a checker that connects to a Unix socket lying outside
-// /run, nor one that reads secrets: checkers are the services' own programs, run as the accounts that the packs name.
+// /run (the system's log is left to it on purpose), nor one that reads secrets: checkers are the services' own programs, run as the
+// accounts that the packs name.
 package check
 
 import (
@@ -25,6 +26,9 @@ import (
 	"syscall"
 	"time"
 )
+
+// Was is where a checker finds what lies below a directory of Check.Fresh, read-only: Was + "/var/spool/cron".
+const Was = "/run/was"
 
 // Check is one question to a service's checker.
 type Check struct {

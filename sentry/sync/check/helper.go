@@ -89,7 +89,7 @@ func loopback() error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	ifr, err := unix.NewIfreq("lo")
 	if err != nil {
 		return err
@@ -98,11 +98,12 @@ func loopback() error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr)
 }
 
-// kept are root's powers that a checker keeps: those about files, which are read-only here, and about its own processes. Without the others
+// kept are root's powers that a checker keeps: those about files, which are read-only here, about its own processes, and about the network,
+// of which it has an own one without any way out (nft looks at rules by asking the kernel). Without the others
 // it cannot mount, make or reach devices, set the clock, load drivers, or trace.
 var kept = []int{
 	unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_FSETID, unix.CAP_KILL, unix.CAP_SETGID, unix.CAP_SETUID,
-	unix.CAP_NET_BIND_SERVICE, unix.CAP_SYS_CHROOT,
+	unix.CAP_NET_BIND_SERVICE, unix.CAP_NET_ADMIN, unix.CAP_SYS_CHROOT,
 }
 
 // confine takes powers from this thread and what it starts.

@@ -1,13 +1,13 @@
 package check
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -53,48 +53,50 @@ func (l Layer) overlay() error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(upper)
+	defer func() { _ = unix.Close(upper) }()
 	lower, err := unix.Open(l.At, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(lower)
+	defer func() { _ = unix.Close(lower) }()
 	// Descriptors, since a colon or a comma in a path would end it here.
 	options := fmt.Sprintf("lowerdir=/proc/self/fd/%d:/proc/self/fd/%d", upper, lower)
 	return unix.Mount("overlay", l.At, "overlay", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, options)
 }
 
-// mountsBelow lists mount points below dir, outer ones first.
+// mountsBelow lists mount points below dir, outer ones first. A mount inside another comes along with that one.
 func mountsBelow(dir string) ([]string, error) {
-	f, err := os.Open("/proc/self/mountinfo")
+	points, err := MountPoints()
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	var out []string
-	seen := map[string]bool{}
-	sc := bufio.NewScanner(f)
-	sc.Buffer(nil, 1<<20)
-	for sc.Scan() {
-		fields := strings.Fields(sc.Text())
-		if len(fields) < 5 {
-			continue
-		}
-		p := unescape(fields[4])
-		outer := filepath.Dir(p)
-		for outer != dir && len(outer) > len(dir) && !seen[outer] {
-			outer = filepath.Dir(outer)
-		}
-		// A mount inside another comes along with that one.
-		if strings.HasPrefix(p, dir+"/") && !seen[p] && !seen[outer] {
-			seen[p] = true
+	for _, p := range points { // sorted: what is inside comes later
+		inside := slices.ContainsFunc(out, func(q string) bool { return strings.HasPrefix(p, q+"/") })
+		if strings.HasPrefix(p, dir+"/") && !inside {
 			out = append(out, p)
 		}
 	}
-	return out, sc.Err()
+	return out, nil
 }
 
-// unescape undoes proc_pid_mountinfo(5)'s \040.
+// MountPoints lists where something is mounted in this process's view (proc_pid_mountinfo(5)), sorted, each once.
+func MountPoints() ([]string, error) {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for line := range strings.Lines(string(data)) {
+		if f := strings.Fields(line); len(f) > 4 {
+			out = append(out, filepath.Clean(unescape(f[4])))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+// unescape undoes mountinfo's \040.
 func unescape(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {

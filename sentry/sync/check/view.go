@@ -56,7 +56,7 @@ func (o order) view() (*syscall.Credential, error) {
 	}
 	for _, dir := range o.Fresh {
 		if !strings.HasPrefix(dir, "/run/") && !strings.HasPrefix(dir, "/tmp/") {
-			if err := fresh(dir, 0o755, cred); err != nil {
+			if err := replaced(dir, cred); err != nil {
 				return nil, err
 			}
 			continue
@@ -66,6 +66,25 @@ func (o order) view() (*syscall.Credential, error) {
 		}
 	}
 	return cred, nil
+}
+
+// replaced mounts an empty directory over one that the checker may want to read: that is at Was then.
+func replaced(dir string, cred *syscall.Credential) error {
+	s, err := take(dir)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("empty directory %s: %w", dir, err)
+	}
+	if err := fresh(dir, 0o755, cred); err != nil {
+		return err
+	}
+	s.path = Was + dir
+	if err := s.put(); err != nil {
+		return fmt.Errorf("directory %s for reading: %w", dir, err)
+	}
+	return nil
 }
 
 // fresh mounts an empty directory. What is not there on this server needs none.
@@ -86,9 +105,10 @@ func give(dir string, cred *syscall.Credential) error {
 	return os.Chown(dir, int(cred.Uid), int(cred.Gid))
 }
 
-// devices mounts a /dev with nothing but what every program may use.
+// devices mounts a /dev with nothing but what every program may use, and the way to the system's log: some checkers tell their findings
+// there only.
 func devices() error {
-	names := []string{"null", "zero", "full", "random", "urandom"}
+	names := []string{"null", "zero", "full", "random", "urandom", "log"}
 	fds := map[string]int{}
 	for _, n := range names {
 		fd, err := unix.OpenTree(unix.AT_FDCWD, "/dev/"+n, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
@@ -98,7 +118,7 @@ func devices() error {
 		if err != nil {
 			return err
 		}
-		defer unix.Close(fd)
+		defer func() { _ = unix.Close(fd) }()
 		attr := unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_NODEV}
 		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
 			return err
@@ -122,7 +142,9 @@ func devices() error {
 	if err := unix.Chmod("/dev/shm", 0o1777); err != nil {
 		return err
 	}
-	for n, to := range map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"} {
+	for n, to := range map[string]string{
+		"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
+	} {
 		if err := os.Symlink(to, "/dev/"+n); err != nil {
 			return err
 		}
@@ -174,7 +196,7 @@ func take(path string) (piece, error) {
 
 // put puts it where it was; a place is made for it if it has none.
 func (s piece) put() error {
-	defer unix.Close(s.fd)
+	defer func() { _ = unix.Close(s.fd) }()
 	if _, err := os.Lstat(s.path); err != nil {
 		if err := os.MkdirAll(filepath.Dir(s.path), 0o755); err != nil {
 			return err

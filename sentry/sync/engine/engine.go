@@ -14,7 +14,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -40,7 +39,7 @@ type Config struct {
 	Server string
 	carry.Versions
 	Role     roles.Role
-	Facts    func() Facts // asked at start, and again after Reload
+	Facts    Facts
 	Helper   check.Helper
 	Services apply.Services
 	Ready    func(service string) bool // whether its database can be asked; nil: always
@@ -103,7 +102,7 @@ func Open(cfg Config) (*Engine, error) {
 	}
 	e := &Engine{
 		cfg: cfg, log: cfg.Log, orders: make(chan order), wake: make(chan struct{}, 1), again: map[state.Path]time.Time{},
-		seen: stamps{}, facts: cfg.Facts(),
+		seen: stamps{}, facts: cfg.Facts,
 	}
 	e.status.Role = string(cfg.Role)
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
@@ -159,24 +158,14 @@ func (e *Engine) openHistory() (*history.Repo, error) {
 
 // Close gives everything free.
 func (e *Engine) Close() error {
-	var errs []error
-	for _, c := range []io.Closer{closer(e.applier), closer(e.tree), closer(e.repo)} {
-		if c != nil {
-			errs = append(errs, c.Close())
-		}
+	var err error
+	if e.applier != nil {
+		e.applier.Close()
 	}
-	return errors.Join(errs...)
-}
-
-// closer keeps a nil pointer from becoming an interface that is not nil.
-func closer[T any, P interface {
-	*T
-	io.Closer
-}](p P) io.Closer {
-	if p == nil {
-		return nil
+	if e.tree != nil {
+		err = e.tree.Close()
 	}
-	return p
+	return errors.Join(err, e.repo.Close())
 }
 
 // Run watches, records, carries or applies until ctx ends.
@@ -199,9 +188,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 	})
 	e.begin(ctx)
-	if err := e.exports(ctx); err != nil {
-		return err
-	}
+	e.exports(ctx)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	rescan := time.NewTicker(e.cfg.Rescan)

@@ -96,8 +96,9 @@ func facts(root string) Facts {
 			}
 			return []check.Check{{Service: "web", Title: "Web server", Command: []string{"/bin/sh", "-c", "! grep -rn broken " + root + "/etc/web"}, Timeout: 20 * time.Second}}
 		},
-		Derive: func(string) (Command, bool) { return Command{}, false },
-		Hide:   history.ShowAll,
+		BaseChecks: func([]state.Change) []check.Check { return nil },
+		Derive:     func(string) (Command, bool) { return Command{}, false },
+		Hide:       history.ShowAll,
 	}
 }
 
@@ -149,7 +150,7 @@ func (s *server) start(port int) {
 	log := slog.New(slog.NewTextHandler(&lines{t: t, name: s.name}, nil))
 	cfg := Config{
 		Dir: filepath.Join(s.root, "sync"), Root: s.root, Places: []apply.Place{{Prefix: "etc", Dir: filepath.Join(s.root, "etc")}, {Prefix: "var", Dir: filepath.Join(s.root, "var")}},
-		Server: s.name, Versions: versions13, Role: role, Facts: func() Facts { return facts(s.root) }, Services: s, Findings: &s.findings, Log: log, Own: true,
+		Server: s.name, Versions: versions13, Role: role, Facts: facts(s.root), Services: s, Findings: &s.findings, Log: log, Own: true,
 		Helper: check.Helper{Command: []string{os.Args[0], "check-helper"}},
 	}
 	must(t, os.MkdirAll(filepath.Join(s.root, "var"), 0o755))

@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os/exec"
-	"slices"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -15,7 +16,6 @@ import (
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/sync/history"
 	"sayasystems.com/atlas/sentry/sync/state"
-	"sayasystems.com/atlas/sentry/sync/watch"
 )
 
 // Command is a program of a pack, run as root or as User.
@@ -28,57 +28,23 @@ type Command struct {
 // Export is configuration that lives in a database: dumped as text, which is recorded and carried like a file, and loaded on the other side.
 type Export struct {
 	Service string
-	Name    string
+	Path    state.Path // where it stands in the history
 	Title   string
-	Secret  bool
-	Watch   []state.Path  // what changes when it may have changed
-	Every   time.Duration // looked at so often in any case
+	Watch   []string      // files and directories that are written when it changes; none: looked at Every
+	Every   time.Duration // the least time between two looks
 	Changed Command       // cheap; another output means: dump. No Args: dump always
 	Dump    Command
 	Load    Command
 }
 
-// Path is where the export stands in the history.
-func (x Export) Path() state.Path {
-	return state.Path(state.Exports + "/" + x.Service + "/" + x.Name)
-}
-
-// exportPause is the least time between two looks at one export: a database writes all the time.
-const exportPause = 300 * time.Millisecond
-
 // exports starts what looks at databases.
-func (e *Engine) exports(ctx context.Context) error {
-	if len(e.facts.Exports) == 0 {
-		return nil
-	}
-	var paths []state.Path
-	for _, x := range e.facts.Exports {
-		paths = append(paths, x.Watch...)
-	}
-	slices.Sort(paths)
-	w, err := watch.New(watch.Options{Root: e.cfg.Root, Roots: slices.Compact(paths), Log: e.log, Own: true})
-	if err != nil {
-		return fmt.Errorf("watch databases: %w", err)
-	}
-	e.background.Go(func() { _ = w.Run(ctx) }) // looked at from time to time in any case
+func (e *Engine) exports(ctx context.Context) {
 	e.triggers = map[state.Path]chan struct{}{}
 	for _, x := range e.facts.Exports {
 		c := make(chan struct{}, 1)
-		e.triggers[x.Path()] = c
+		e.triggers[x.Path] = c
 		e.background.Go(func() { e.export(ctx, x, c) })
 	}
-	e.background.Go(func() {
-		for a := range w.Actions() {
-			for _, x := range e.facts.Exports {
-				if a.Rescan || slices.ContainsFunc(x.Watch, func(p state.Path) bool {
-					return slices.ContainsFunc(a.Paths, func(q state.Path) bool { return q.Under(p) || p.Under(q) })
-				}) {
-					trigger(e.triggers[x.Path()])
-				}
-			}
-		}
-	})
-	return nil
 }
 
 func trigger(c chan struct{}) {
@@ -88,42 +54,56 @@ func trigger(c chan struct{}) {
 	}
 }
 
-// export looks at one export whenever it may have changed.
-func (e *Engine) export(ctx context.Context, x Export, changed <-chan struct{}) {
-	every := x.Every
-	if every <= 0 {
-		every = time.Minute
-	}
-	mark, failed := "", time.Time{}
+// export looks at one export whenever it may have changed, or is told to.
+func (e *Engine) export(ctx context.Context, x Export, told <-chan struct{}) {
+	id := "sync-export-" + x.Service + "-" + x.Path.Base()
+	var seen, mark string
+	failed := time.Time{}
 	for {
-		err := e.dump(ctx, x, &mark)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err == nil:
-			failed = time.Time{}
-			e.cfg.Findings.Clear("sync-export-" + x.Service + "-" + x.Name)
-		case failed.IsZero():
-			failed = time.Now()
-		case time.Since(failed) > time.Minute && e.ready(x.Service):
-			e.cfg.Findings.Set(initapi.Finding{
-				ID: "sync-export-" + x.Service + "-" + x.Name, Severity: "warning", Where: e.cfg.Server,
-				What: fmt.Sprintf("%s (%s): changes are not recorded: %v.", e.title(x.Service), x.Title, err),
-				Next: "Look into /var/log/atlas/" + x.Service + ".log; it is tried again by itself.",
-			})
+		now := e.written(x)
+		if now != seen || len(x.Watch) == 0 {
+			err := e.dump(ctx, x, &mark)
+			switch {
+			case ctx.Err() != nil:
+				return
+			case err == nil:
+				seen, failed = now, time.Time{}
+				e.cfg.Findings.Clear(id)
+			case failed.IsZero():
+				failed = time.Now()
+			case time.Since(failed) > time.Minute && e.ready(x.Service):
+				e.cfg.Findings.Set(initapi.Finding{
+					ID: id, Severity: "warning", Where: e.cfg.Server,
+					What: fmt.Sprintf("%s (%s): changes are not recorded: %v.", e.title(x.Service), x.Title, err),
+					Next: "Look into /var/log/atlas/" + x.Service + ".log; it is tried again by itself.",
+				})
+			}
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(exportPause):
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
-		case <-time.After(every):
+		case <-told:
+			seen, mark = "", ""
+		case <-time.After(x.Every):
 		}
 	}
+}
+
+// written sums up the times and sizes of what an export is written to.
+func (e *Engine) written(x Export) string {
+	var b strings.Builder
+	for _, w := range x.Watch {
+		_ = filepath.WalkDir(filepath.Join(e.cfg.Root, w), func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return nil //nolint:nilerr // what is missing is nothing
+			}
+			if st, err := d.Info(); err == nil {
+				fmt.Fprintln(&b, path, st.Size(), st.ModTime().UnixNano())
+			}
+			return nil
+		})
+	}
+	return b.String()
 }
 
 var errNotReady = errors.New("the service is not ready")
@@ -156,8 +136,8 @@ func (e *Engine) dump(ctx context.Context, x Export, mark *string) error {
 
 // recordExport is done in the loop.
 func (e *Engine) recordExport(ctx context.Context, x Export, text []byte) {
-	edits := []history.Edit{{Path: x.Path(), Entry: &state.Entry{Kind: state.File, Mode: 0o600, Owner: "root", Group: "root"}, Content: text}}
-	for dir := x.Path().Dir(); dir != ""; dir = dir.Dir() {
+	edits := []history.Edit{{Path: x.Path, Entry: &state.Entry{Kind: state.File, Mode: 0o600, Owner: "root", Group: "root"}, Content: text}}
+	for dir := x.Path.Dir(); dir != ""; dir = dir.Dir() {
 		edits = append(edits, history.Edit{Path: dir, Entry: &state.Entry{Kind: state.Dir, Mode: 0o700, Owner: "root", Group: "root"}})
 	}
 	e.record(ctx, edits, history.Meta{Who: state.Who{Service: x.Service}, Title: "changed " + strings.ToLower(x.Title[:1]) + x.Title[1:], Image: e.cfg.Image}, 0)

@@ -12,12 +12,13 @@ import (
 
 // Facts are what the packs and the image say about files. They are made anew when the site's choice of services changes.
 type Facts struct {
-	Packs   []pack.Pack // those that the site runs
-	Class   func(state.Path) class.Class
-	Checks  func(services []string) []check.Check // of these services, and those that belong to no pack ("" among services)
-	Exports []Export                              // of these packs
-	Derive  func(service string) (Command, bool)  // makes anew what a pack derives from its files
-	Hide    func(state.Path, []byte) []byte       // see history.Hide
+	Packs      []pack.Pack // those that the site runs
+	Class      func(state.Path) class.Class
+	Checks     func(services []string) []check.Check // of these services
+	BaseChecks func([]state.Change) []check.Check    // of files that belong to no service; nil: all
+	Exports    []Export                              // of these packs
+	Derive     func(service string) (Command, bool)  // makes anew what a pack derives from its files
+	Hide       func(state.Path, []byte) []byte       // see history.Hide
 }
 
 // roots are what is watched and recorded: /etc, and what packs configure elsewhere on the set. What lies in another root is left out.

@@ -20,7 +20,8 @@ import (
 type gate struct {
 	allowed string // newest commit that was sent on
 	busy    string // commit that is being checked
-	bad     string // commit that was refused; nothing is asked again until there is another
+	bad     string // commit that was refused; the checkers are asked again when there is another, or after a while
+	asked   time.Time
 	done    chan verdicts
 }
 
@@ -28,6 +29,9 @@ type verdicts struct {
 	commit state.Commit
 	bad    *check.Verdict // the first that is not good; nil if all are
 }
+
+// again is after how long what a checker has refused is asked again: a service may have been busy with its own files.
+const again = time.Minute
 
 // allowedFile remembers gate.allowed over a restart, so that what was held back stays so.
 const allowedFile = "allowed"
@@ -57,7 +61,7 @@ func (e *Engine) allow(ctx context.Context) {
 		e.let(head)
 		return
 	}
-	if g.busy != "" || head.ID == g.bad {
+	if g.busy != "" || head.ID == g.bad && time.Since(g.asked) < again {
 		return
 	}
 	checks := e.concerned(g.allowed, head.ID)
@@ -88,16 +92,17 @@ func (e *Engine) concerned(from, to string) []check.Check {
 		for _, p := range e.facts.Packs {
 			all = append(all, p.Name)
 		}
-		return e.facts.Checks(append(all, ""))
+		return e.facts.Checks(all)
 	}
 	if from == "" { // the first state of all: what runs with it is known better than by any checker
 		return nil
 	}
-	names := apply.Affected(e.facts.Packs, changes)
-	if slices.ContainsFunc(changes, func(c state.Change) bool { return len(apply.Affected(e.facts.Packs, []state.Change{c})) == 0 }) {
-		names = append(names, "")
-	}
-	return e.facts.Checks(names)
+	return e.checks(changes)
+}
+
+// checks are those that changes concern.
+func (e *Engine) checks(changes []state.Change) []check.Check {
+	return append(e.facts.Checks(apply.Affected(e.facts.Packs, changes)), e.facts.BaseChecks(changes)...)
 }
 
 // diff is repo.Diff that takes a from that is not there any more, such as one that was amended long ago, as no state at all.
@@ -120,7 +125,7 @@ func (e *Engine) judged(v verdicts) {
 		return
 	}
 	g := &e.gate
-	g.bad = v.commit.ID
+	g.bad, g.asked = v.commit.ID, time.Now()
 	title := e.title(v.bad.Service)
 	held := &state.Held{Commit: v.commit.ID, Good: g.allowed, Service: v.bad.Service, Words: v.bad.Output, Since: time.Now().UTC()}
 	if changes, err := e.diff(g.allowed, v.commit.ID); err == nil {

@@ -44,9 +44,13 @@ func (s stamps) keep(i snapshot.Item) {
 	}{i.Stamp, i.Entry.Data}
 }
 
-// ignored tells which paths are no configuration at all: editors' temporary files, locks.
+// ignored tells which paths are not recorded: what is no configuration at all, and what every server makes anew from the rest.
 func (e *Engine) ignored(p state.Path) bool {
-	return snapshot.IsTemp(p.Base()) || e.facts.Class(p) == class.Ignored
+	if snapshot.IsTemp(p.Base()) || watch.Temporary(p.Base()) {
+		return true
+	}
+	c := e.facts.Class(p)
+	return c == class.Ignored || c == class.Derived
 }
 
 // take records an action, or a further part of one.

@@ -23,6 +23,7 @@ var (
 	errNothingHeld = errors.New("no change is held back")
 	errSecondary   = errors.New("this server follows the primary; do it there")
 	errSame        = errors.New("nothing differs from then")
+	errWhen        = errors.New("to which time or commit? Say --to; atlas history shows them")
 	errNoService   = errors.New("there is no such service here; atlas service list shows them")
 	errElse        = errors.New("something else was changed meanwhile: look again at what would be done")
 )
@@ -46,7 +47,7 @@ func (e *Engine) Rollback(ctx context.Context, r state.Rollback, who state.Who) 
 // Stands tells whether an error of Rollback or Release is about how things stand, and none of this program.
 func Stands(err error) bool {
 	var refused *refusedError
-	return errors.As(err, &refused) || slices.ContainsFunc([]error{errNothingHeld, errSecondary, errSame, errElse, errNoService}, func(e error) bool { return errors.Is(err, e) })
+	return errors.As(err, &refused) || slices.ContainsFunc([]error{errNothingHeld, errSecondary, errSame, errElse, errWhen, errNoService}, func(e error) bool { return errors.Is(err, e) })
 }
 
 func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) (state.RolledBack, error) {
@@ -84,7 +85,7 @@ func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) 
 		return out, fmt.Errorf("prepare the files: %w", err)
 	}
 	names := apply.Affected(e.facts.Packs, changes)
-	if checks := e.facts.Checks(names); len(checks) > 0 {
+	if checks := e.checks(changes); len(checks) > 0 {
 		c, err := gen.Layers()
 		if err != nil {
 			return out, errors.Join(err, gen.Discard())
@@ -145,7 +146,7 @@ func (e *Engine) target(r state.Rollback) (state.Commit, error) {
 	}
 	o := history.LogOptions{Path: r.Path, Limit: 1}
 	if r.Service != "" {
-		return state.Commit{}, errors.New("to which time or commit? Say --to; atlas history shows them")
+		return state.Commit{}, errWhen
 	}
 	last, err := e.repo.Log(state.Site, o)
 	if err != nil {

@@ -25,7 +25,8 @@ import (
 // twin is what a secondary knows of bringing its files to the primary's state.
 type twin struct {
 	applied string // commit of the site's line that the files were last brought to
-	refused string // commit that could not be; nothing is tried again until there is another, or something changed here
+	refused string // commit that could not be; it is tried again when there is another, something changed here, or after a while
+	tried   time.Time
 	told    chan outcome
 	telling string // commit whose services are being told
 	versions
@@ -51,7 +52,7 @@ func (e *Engine) follow(ctx context.Context) {
 	default:
 	}
 	head, ok := e.repo.Head(state.Site)
-	if !ok || t.telling != "" || head.ID == t.refused {
+	if !ok || t.telling != "" || head.ID == t.refused && time.Since(t.tried) < again {
 		return
 	}
 	if head.ID == t.applied {
@@ -59,7 +60,7 @@ func (e *Engine) follow(ctx context.Context) {
 		return
 	}
 	if err := e.bring(ctx, head); err != nil && ctx.Err() == nil {
-		t.refused = head.ID
+		t.refused, t.tried = head.ID, time.Now()
 		e.refuse(head, err)
 	}
 }
@@ -87,7 +88,7 @@ func (e *Engine) bring(ctx context.Context, head state.Commit) error {
 		return fmt.Errorf("prepare the changed files: %w", err)
 	}
 	names := apply.Affected(e.facts.Packs, files)
-	if checks := e.facts.Checks(names); len(checks) > 0 {
+	if checks := e.checks(files); len(checks) > 0 {
 		c, err := gen.Layers()
 		if err != nil {
 			return errors.Join(err, gen.Discard())
@@ -126,7 +127,7 @@ func split(changes []state.Change) (files, dumps []state.Change) {
 }
 
 func (e *Engine) exportAt(p state.Path) (Export, bool) {
-	i := slices.IndexFunc(e.facts.Exports, func(x Export) bool { return x.Path() == p })
+	i := slices.IndexFunc(e.facts.Exports, func(x Export) bool { return x.Path == p })
 	if i < 0 {
 		return Export{}, false
 	}
@@ -327,10 +328,14 @@ func (e *Engine) local(_ context.Context, c state.Commit) {
 	if len(lost) == 0 {
 		return
 	}
+	e.nudge()
 	e.twin.applied, e.twin.refused = "", ""
+	if c.Who.Service != "" {
+		return // what a service does at its start is no person's doing, and the same on the primary
+	}
 	e.cfg.Findings.Set(initapi.Finding{
 		ID: "sync-local-change", Severity: "warning", Where: e.cfg.Server,
-		What: fmt.Sprintf("%s was changed on %s (%s). The primary's files count: they have been put back.", list(lost), e.cfg.Server, c.Who),
+		What: fmt.Sprintf("Changed on %s, and put back as it is on the primary: %s (%s).", e.cfg.Server, list(lost), c.Who),
 		Next: fmt.Sprintf("Make the change on the primary. What was here is kept: on %s, atlas show %s.", e.cfg.Server, short(c.ID)),
 	})
 }

@@ -2,11 +2,11 @@ package history
 
 import (
 	"bytes"
-	"compress/zlib"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -24,13 +24,10 @@ const (
 // batch gathers the objects of one commit. Nothing of them is to be seen before commit, and nothing is left of them after drop.
 type batch struct {
 	r     *Repo
-	z     *zlib.Writer
-	buf   bytes.Buffer
 	order []plumbing.Hash
 	mem   map[plumbing.Hash]object
 	bytes int
 	pack  *packWriter
-	view  *pack
 	dirs  map[plumbing.Hash]*dir // made by this batch; they go into the cache when it is durable
 	cost  int64
 }
@@ -50,26 +47,17 @@ func (b *batch) own(h plumbing.Hash) bool {
 	return false
 }
 
-// put adds an object unless it is there.
+// put adds an object unless it is there. It is for who holds wmu.
 func (b *batch) put(typ plumbing.ObjectType, content []byte) (plumbing.Hash, error) {
 	h := plumbing.ComputeHash(typ, content)
 	if b.own(h) || b.r.store.fresh(h) {
 		return h, nil
 	}
-	b.buf.Reset()
-	if b.z == nil {
-		var err error
-		if b.z, err = zlib.NewWriterLevel(&b.buf, zlib.BestSpeed); err != nil {
-			return h, err
-		}
-	} else {
-		b.z.Reset(&b.buf)
-	}
-	_, err := b.z.Write(content)
-	if err = errors.Join(err, b.z.Close()); err != nil {
+	deflated, err := b.r.z.deflate(content)
+	if err != nil {
 		return h, err
 	}
-	return h, b.add(h, object{typ: typ, size: int64(len(content)), deflated: bytes.Clone(b.buf.Bytes())})
+	return h, b.add(h, object{typ: typ, size: int64(len(content)), deflated: bytes.Clone(deflated)})
 }
 
 func (b *batch) add(h plumbing.Hash, o object) error {
@@ -88,7 +76,7 @@ func (b *batch) add(h plumbing.Hash, o object) error {
 }
 
 func (b *batch) spill() error {
-	w, err := newPackWriter(b.r.store.dir)
+	w, err := newPackWriter(b.r.store.dir, b.r.store.z)
 	if err != nil {
 		return err
 	}
@@ -176,7 +164,7 @@ func (b *batch) keep(want plumbing.ObjectType, h plumbing.Hash) (int64, error) {
 
 func (b *batch) get(h plumbing.Hash) (plumbing.ObjectType, []byte, error) {
 	if o, ok := b.mem[h]; ok {
-		c, err := o.read()
+		c, err := o.read(b.r.store.z)
 		return o.typ, c, err
 	}
 	if p, off, err := b.written(h); p != nil || err != nil {
@@ -220,9 +208,10 @@ func (b *batch) drop() {
 	}
 }
 
-// commit makes the batch durable together with what the branches are to point to. One flush, if it is small enough for the journal.
-func (b *batch) commit(refs map[state.Branch]plumbing.Hash) error {
-	payload := encodeRecord(refs, b.order, b.mem)
+// commit makes the batch durable together with the branch's new head c (the zero hash removes the branch). One flush, if it is small enough for
+// the journal.
+func (b *batch) commit(branch state.Branch, h plumbing.Hash, c state.Commit) error {
+	payload := encodeRecord(map[state.Branch]plumbing.Hash{branch: h}, b.order, b.mem)
 	var p *pack
 	if b.pack != nil && len(b.pack.offs) > 0 {
 		w := b.pack
@@ -241,14 +230,12 @@ func (b *batch) commit(refs map[state.Branch]plumbing.Hash) error {
 	if p != nil {
 		s.packs = append([]*pack{p}, s.packs...)
 	}
-	for _, h := range b.order {
-		s.mem[h] = b.mem[h]
-	}
+	maps.Copy(s.mem, b.mem)
 	s.order = append(s.order, b.order...)
 	s.mu.Unlock()
-	b.r.publish(refs)
-	for h, d := range b.dirs {
-		b.r.dirs.put(h, d)
+	b.r.publish(branch, h, c)
+	for t, d := range b.dirs {
+		b.r.dirs.put(t, d)
 	}
 	return nil
 }

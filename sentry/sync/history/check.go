@@ -28,7 +28,7 @@ type extent struct{ entries, longest int }
 // line checks all commits from head back to what is here already, and whether branch may be put to head.
 func (k *checker) line(branch state.Branch, head plumbing.Hash, replace bool) (*commitRec, error) {
 	r := k.b.r
-	present, any := r.head(branch)
+	present, exists := r.head(branch)
 	var list []*commitRec
 	var base *commitRec
 	for h := head; !h.IsZero(); {
@@ -60,7 +60,7 @@ func (k *checker) line(branch state.Branch, head plumbing.Hash, replace bool) (*
 	if top == nil {
 		return nil, malformed("commit %s is not in it", short(head.String()))
 	}
-	if any && present != head && (base == nil || plumbing.NewHash(base.ID) != present) {
+	if exists && present != head && (base == nil || plumbing.NewHash(base.ID) != present) {
 		older, err := r.isAncestor(head, present)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return nil, err

@@ -62,12 +62,14 @@ type Repo struct {
 
 	wmu     sync.Mutex // held by who writes
 	journal *journal
+	z       deflater
 	store   *store
 
 	mu       sync.RWMutex
 	heads    map[state.Branch]plumbing.Hash
-	moved    bool  // a branch was put elsewhere than on top of itself while Pack runs
-	trouble  error // of the last settling in the background
+	tops     map[state.Branch]state.Commit // the commits of heads, so that Head never has to read
+	moved    bool                          // a branch was put elsewhere than on top of itself while Pack runs
+	trouble  error                         // of the last settling in the background
 	settling bool
 	closed   bool
 	jobs     sync.WaitGroup
@@ -91,7 +93,7 @@ func Open(dir string, opt Options) (*Repo, error) {
 		opt.settleAt = opt.journal * 3 / 4
 	}
 	opt.Server = strings.ToValidUTF8(opt.Server, "?")
-	r := &Repo{dir: dir, opt: opt, heads: map[state.Branch]plumbing.Hash{}, dirs: newDirCache(32 << 20), commits: newCommitCache()}
+	r := &Repo{dir: dir, opt: opt, heads: map[state.Branch]plumbing.Hash{}, tops: map[state.Branch]state.Commit{}, dirs: newDirCache(32 << 20), commits: newCommitCache()}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open the history: %w", err)
 	}
@@ -148,6 +150,7 @@ func (r *Repo) open() error {
 		if err != nil {
 			return &DamagedError{Where: "line " + string(b), What: "its newest state cannot be read", Err: err}
 		}
+		r.tops[b] = c.Commit
 	}
 	return nil
 }
@@ -246,15 +249,16 @@ func checkBranch(b state.Branch) error {
 	return nil
 }
 
-// publish lets readers see new heads.
-func (r *Repo) publish(refs map[state.Branch]plumbing.Hash) {
+// publish lets readers see a new head; the zero hash removes the branch.
+func (r *Repo) publish(b state.Branch, h plumbing.Hash, c state.Commit) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for b, h := range refs {
-		if r.heads[b] = h; h.IsZero() {
-			delete(r.heads, b)
-		}
+	if h.IsZero() {
+		delete(r.heads, b)
+		delete(r.tops, b)
+		return
 	}
+	r.heads[b], r.tops[b] = h, c
 }
 
 func (r *Repo) head(b state.Branch) (plumbing.Hash, bool) {

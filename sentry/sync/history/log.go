@@ -1,7 +1,6 @@
 package history
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -178,11 +177,16 @@ func (r *Repo) SetBranch(branch state.Branch, id string) error {
 		return err
 	}
 	to := plumbing.ZeroHash
+	var top state.Commit
 	if id != "" {
-		if _, err := r.byID(id); err != nil {
+		c, err := r.byID(id)
+		if err != nil {
 			return err
 		}
-		to = plumbing.NewHash(id)
+		if _, err := r.loadDir(c.tree); err != nil {
+			return fmt.Errorf("commit %s: %w", short(id), err)
+		}
+		to, top = plumbing.NewHash(id), c.Commit
 	}
 	if at, _ := r.head(branch); at == to {
 		return nil
@@ -191,7 +195,7 @@ func (r *Repo) SetBranch(branch state.Branch, id string) error {
 	r.mu.Lock()
 	r.moved = true
 	r.mu.Unlock()
-	if err := r.newBatch().commit(map[state.Branch]plumbing.Hash{branch: to}); err != nil {
+	if err := r.newBatch().commit(branch, to, top); err != nil {
 		return fmt.Errorf("set line %q: %w", branch, err)
 	}
 	return nil
@@ -218,6 +222,3 @@ func (r *Repo) isAncestor(a, b plumbing.Hash) (bool, error) {
 	}
 	return false, nil
 }
-
-// errStop ends a walk that has found what it looked for.
-var errStop = errors.New("stop")

@@ -43,7 +43,7 @@ func mustOpen(t testing.TB, dir string, o Options) *Repo {
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}
-	t.Cleanup(func() { r.Close() })
+	t.Cleanup(func() { _ = r.Close() })
 	return r
 }
 
@@ -243,8 +243,10 @@ func (m *model) check(t testing.TB, r *Repo, b state.Branch) {
 		t.Fatalf("commits (-want +got):\n%s", d)
 	}
 	for i, id := range ids {
-		if d := cmp.Diff(m.states[i], stateOf(t, r, id)); d != "" {
-			t.Fatalf("state %d (-want +got):\n%s", i, d)
+		got := stateOf(t, r, id)
+		exactly := func(a, b state.Entry) bool { return a.Equal(b) && a.Size == b.Size }
+		if !maps.EqualFunc(m.states[i], got, exactly) { // cmp is slow
+			t.Fatalf("state %d (-want +got):\n%s", i, cmp.Diff(m.states[i], got))
 		}
 	}
 	for h, want := range m.blobs {
@@ -317,14 +319,14 @@ func git(t testing.TB, r *Repo, args ...string) string {
 }
 
 func TestRandomEditsAgainstModel(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "h")
 			c := newClock()
 			opt := Options{Now: c.now}
 			r := mustOpen(t, dir, opt)
 			m := newModel(seed)
-			for i := range 250 {
+			for i := range 200 {
 				amend := m.rng.IntN(5) == 0
 				before := len(m.ids)
 				edits := m.step()
@@ -342,7 +344,7 @@ func TestRandomEditsAgainstModel(t *testing.T) {
 					}
 					r = mustOpen(t, dir, opt)
 				}
-				if i%100 == 70 {
+				if i%80 == 70 {
 					if err := r.Pack(context.Background()); err != nil {
 						t.Fatalf("Pack: %v", err)
 					}
@@ -385,7 +387,7 @@ func TestLargeFile(t *testing.T) {
 	r := mustOpen(t, dir, Options{MaxFile: 50 << 20})
 	big := bytes.Repeat([]byte("0123456789abcde\n"), 3<<16) // 3 MiB
 	mustRecord(t, r, state.Site, Meta{}, folder("srv"), file("srv/big", string(big)), file("srv/empty", ""))
-	r.Close()
+	_ = r.Close()
 	r = mustOpen(t, dir, Options{MaxFile: 50 << 20})
 	head, _ := r.Head(state.Site)
 	e, ok, err := r.Lookup(head.ID, "srv/big")

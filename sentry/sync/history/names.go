@@ -3,7 +3,6 @@ package history
 import (
 	"bytes"
 	"fmt"
-	"strconv"
 	"strings"
 )
 
@@ -11,7 +10,8 @@ import (
 const sidecarName = ".atlas"
 
 // escapePrefix begins the names, in git, of files whose own names git's tools refuse, take for their own settings, or could take for the
-// sidecar. What follows is the name, with "%" and all bytes that are not printable ASCII as %XX.
+// sidecar. What follows is the name, with "%" and all bytes that are not printable ASCII as %XX. Each
+// name has one such form, and each form one name (the test has the way back); what a file is called is read from the sidecar.
 const escapePrefix = ".atlas="
 
 // escape gives the name that a file has in git's trees.
@@ -29,32 +29,6 @@ func escape(name string) string {
 		}
 	}
 	return b.String()
-}
-
-// unescape is the reverse of escape; ok is false for what escape never yields.
-func unescape(name string) (real string, ok bool) {
-	rest, found := strings.CutPrefix(name, escapePrefix)
-	if !found {
-		return name, name != "" && !refused(name)
-	}
-	b := make([]byte, 0, len(rest))
-	for i := 0; i < len(rest); i++ {
-		if rest[i] != '%' {
-			b = append(b, rest[i])
-			continue
-		}
-		if i+3 > len(rest) {
-			return "", false
-		}
-		v, err := strconv.ParseUint(rest[i+1:i+3], 16, 8)
-		if err != nil {
-			return "", false
-		}
-		b = append(b, byte(v))
-		i += 2
-	}
-	real = string(b)
-	return real, escape(real) == name
 }
 
 // refused follows git's fsck.c and path.c: ".git" in any case and its settings files, their short forms on FAT ("git~1", "gi7eba~1"), the

@@ -2,7 +2,6 @@ package history
 
 import (
 	"bytes"
-	"compress/zlib"
 	"crypto/sha1" //nolint:gosec // git's
 	"encoding/binary"
 	"errors"
@@ -22,6 +21,7 @@ type pack struct {
 	f    *os.File
 	idx  []byte
 	n    int
+	z    *inflaters
 }
 
 const (
@@ -31,7 +31,7 @@ const (
 	maxWhole  = 1 << 30
 )
 
-func openPack(name string) (*pack, error) {
+func openPack(name string, z *inflaters) (*pack, error) {
 	idx, err := os.ReadFile(name + ".idx")
 	if err != nil {
 		return nil, fmt.Errorf("read the index of a pack: %w", err)
@@ -51,7 +51,7 @@ func openPack(name string) (*pack, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a pack: %w", err)
 	}
-	return &pack{name: name, f: f, idx: idx, n: n}, nil
+	return &pack{name: name, f: f, idx: idx, n: n, z: z}, nil
 }
 
 func (p *pack) hash(i int) []byte { return p.idx[idxFanout+20*i : idxFanout+20*i+20] }
@@ -171,10 +171,11 @@ func (p *pack) stat(off int64) (plumbing.ObjectType, int64, error) {
 		return h.typ, h.size, err
 	}
 	// A delta begins with the sizes of its base and of its result.
-	zr, err := zlib.NewReader(io.NewSectionReader(p.f, h.data, 1<<20))
+	zr, err := p.z.open(io.NewSectionReader(p.f, h.data, 1<<20))
 	if err != nil {
 		return 0, 0, p.damaged(off, err)
 	}
+	defer zr.done()
 	var sizes [20]byte
 	n, _ := io.ReadFull(zr, sizes[:])
 	_, a := binary.Uvarint(sizes[:n])
@@ -221,27 +222,7 @@ func (p *pack) read(off int64, chain int) (plumbing.ObjectType, []byte, error) {
 }
 
 func (p *pack) inflate(h entryHead) ([]byte, error) {
-	zr, err := zlib.NewReader(io.NewSectionReader(p.f, h.data, 1<<62-h.data))
-	if err != nil {
-		return nil, err
-	}
-	return readSized(zr, h.size)
-}
-
-// readSized reads size bytes and not one more. It trusts size only as far as bytes come.
-func readSized(r io.Reader, size int64) ([]byte, error) {
-	if size > maxWhole {
-		return nil, errors.New("the size of an object is not possible")
-	}
-	var b bytes.Buffer
-	b.Grow(int(min(size, 1<<20)) + bytes.MinRead)
-	if _, err := b.ReadFrom(io.LimitReader(r, size+1)); err != nil {
-		return nil, err
-	}
-	if int64(b.Len()) != size {
-		return nil, fmt.Errorf("an object has %d bytes where %d are told", b.Len(), size)
-	}
-	return b.Bytes(), nil
+	return p.z.readAll(io.NewSectionReader(p.f, h.data, 1<<62-h.data), h.size)
 }
 
 // open streams an object's bytes. Deltas are made of small objects only, and are put together in memory.
@@ -254,7 +235,7 @@ func (p *pack) open(off int64) (io.ReadCloser, int64, error) {
 		_, b, err := p.read(off, 0)
 		return io.NopCloser(bytes.NewReader(b)), int64(len(b)), err
 	}
-	zr, err := zlib.NewReader(io.NewSectionReader(p.f, h.data, 1<<62-h.data))
+	zr, err := p.z.open(io.NewSectionReader(p.f, h.data, 1<<62-h.data))
 	if err != nil {
 		return nil, 0, p.damaged(off, err)
 	}

@@ -26,14 +26,18 @@ type packWriter struct {
 	idx  idxfile.Writer
 	offs map[plumbing.Hash]int64
 	z    *zlib.Writer
+	in   *inflaters
+
+	sealed  []byte // the index
+	trailer plumbing.Hash
 }
 
-func newPackWriter(dir string) (*packWriter, error) {
+func newPackWriter(dir string, in *inflaters) (*packWriter, error) {
 	f, err := os.CreateTemp(dir, "tmp_pack_")
 	if err != nil {
 		return nil, fmt.Errorf("make a pack: %w", err)
 	}
-	w := &packWriter{dir: dir, f: f, w: bufio.NewWriterSize(f, 1<<17), offs: map[plumbing.Hash]int64{}}
+	w := &packWriter{dir: dir, f: f, w: bufio.NewWriterSize(f, 1<<17), offs: map[plumbing.Hash]int64{}, in: in}
 	// The number of objects is filled in at the end.
 	return w, w.write([]byte("PACK\x00\x00\x00\x02\x00\x00\x00\x00"))
 }
@@ -126,7 +130,7 @@ func (w *packWriter) reader() (*pack, error) {
 	if err := w.w.Flush(); err != nil {
 		return nil, err
 	}
-	return &pack{name: w.f.Name(), f: w.f, idx: make([]byte, idxFanout+40)}, nil
+	return &pack{name: w.f.Name(), f: w.f, idx: make([]byte, idxFanout+40), z: w.in}, nil
 }
 
 func (w *packWriter) drop() {
@@ -144,47 +148,61 @@ func (w *packWriter) finish() (*pack, error) {
 	return p, nil
 }
 
-func (w *packWriter) finished() (*pack, error) {
+// seal writes all but the lasting name, and flushes it. It is what takes long; nothing can be added any more.
+func (w *packWriter) seal() error {
 	if err := w.w.Flush(); err != nil {
-		return nil, err
+		return err
 	}
 	var count [4]byte
 	binary.BigEndian.PutUint32(count[:], uint32(len(w.offs)))
 	if _, err := w.f.WriteAt(count[:], 8); err != nil {
-		return nil, err
+		return err
 	}
 	sum := sha1.New() //nolint:gosec
 	if err := hashFile(sum, w.f, w.at); err != nil {
-		return nil, err
+		return err
 	}
-	trailer := plumbing.Hash(sum.Sum(nil))
-	if _, err := w.f.WriteAt(trailer[:], w.at); err != nil {
-		return nil, err
+	w.trailer = plumbing.Hash(sum.Sum(nil))
+	if _, err := w.f.WriteAt(w.trailer[:], w.at); err != nil {
+		return err
 	}
-	if err := w.idx.OnFooter(trailer); err != nil {
-		return nil, err
+	if err := w.idx.OnFooter(w.trailer); err != nil {
+		return err
 	}
 	mem, err := w.idx.Index()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var idx bytes.Buffer
 	if _, err := idxfile.NewEncoder(&idx).Encode(mem); err != nil {
-		return nil, err
+		return err
 	}
 	if err := errors.Join(w.f.Chmod(0o400), w.f.Sync()); err != nil {
-		return nil, err
+		return err
 	}
-	name := filepath.Join(w.dir, "pack-"+trailer.String())
+	w.sealed = idx.Bytes()
+	return nil
+}
+
+func (w *packWriter) finished() (*pack, error) {
+	if w.sealed == nil {
+		if err := w.seal(); err != nil {
+			return nil, err
+		}
+	}
+	name := filepath.Join(w.dir, "pack-"+w.trailer.String())
 	// The pack first: git and Open look for indexes, and an index must never be without its pack.
 	if err := os.Rename(w.f.Name(), name+".pack"); err != nil {
 		return nil, err
 	}
-	if err := replaceFile(name+".idx", idx.Bytes()); err != nil {
+	if err := syncDir(w.dir); err != nil {
+		return nil, errors.Join(err, os.Remove(name+".pack"))
+	}
+	if err := replaceFile(name+".idx", w.sealed); err != nil {
 		return nil, errors.Join(err, os.Remove(name+".pack"))
 	}
 	w.f.Close()
-	return openPack(name)
+	return openPack(name, w.in)
 }
 
 func hashFile(sum io.Writer, f io.ReaderAt, size int64) error {

@@ -14,15 +14,10 @@ import (
 
 // Head is the newest commit of a branch, if it has any.
 func (r *Repo) Head(branch state.Branch) (state.Commit, bool) {
-	h, ok := r.head(branch)
-	if !ok {
-		return state.Commit{}, false
-	}
-	c, err := r.commit(h)
-	if err != nil {
-		return state.Commit{}, false
-	}
-	return c.Commit, true
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	c, ok := r.tops[branch]
+	return c, ok
 }
 
 // Commit reads the commit whose full name is id. ErrNotFound if there is none; Resolve understands short names.

@@ -2,7 +2,6 @@ package history
 
 import (
 	"bytes"
-	"compress/zlib"
 	"crypto/sha1" //nolint:gosec // git's
 	"encoding/binary"
 	"errors"
@@ -29,14 +28,19 @@ func (r *Repo) Import(src io.Reader, limit int64, branch state.Branch, head stri
 	if err := checkBranch(branch); err != nil || !isID(head) {
 		return state.Commit{}, malformed("line %.80q at %.80q", string(branch), head)
 	}
-	r.wmu.Lock()
-	defer r.wmu.Unlock()
-	if err := r.writable(); err != nil {
-		return state.Commit{}, err
-	}
+	// A peer may be slow, or hang: nobody waits for it here. What the pack leaves out because it is here already is looked at again below.
 	b := r.newBatch()
 	defer b.drop()
-	c, err := b.take(src, limit, branch, plumbing.NewHash(head), o)
+	err := b.readPack(src, limit)
+	r.wmu.Lock()
+	defer r.wmu.Unlock()
+	if err == nil {
+		err = r.writable()
+	}
+	var c state.Commit
+	if err == nil {
+		c, err = b.take(branch, plumbing.NewHash(head), o)
+	}
 	if err != nil {
 		return state.Commit{}, fmt.Errorf("receive commit %s: %w", short(head), err)
 	}
@@ -44,10 +48,8 @@ func (r *Repo) Import(src io.Reader, limit int64, branch state.Branch, head stri
 	return c, nil
 }
 
-func (b *batch) take(src io.Reader, limit int64, branch state.Branch, head plumbing.Hash, o ImportOptions) (state.Commit, error) {
-	if err := b.readPack(src, limit); err != nil {
-		return state.Commit{}, err
-	}
+// take looks at what was read, and makes it durable.
+func (b *batch) take(branch state.Branch, head plumbing.Hash, o ImportOptions) (state.Commit, error) {
 	in := checker{b: b, seen: map[plumbing.Hash]extent{}}
 	c, err := in.line(branch, head, o.Replace)
 	if err != nil {
@@ -61,7 +63,7 @@ func (b *batch) take(src io.Reader, limit int64, branch state.Branch, head plumb
 		b.r.moved = true
 		b.r.mu.Unlock()
 	}
-	return c.Commit, b.commit(map[state.Branch]plumbing.Hash{branch: head})
+	return c.Commit, b.commit(branch, head, c.Commit)
 }
 
 // packReader gives bytes one by one where inflating needs that, so that nothing beyond an object's end is taken, and sums what was taken.
@@ -70,6 +72,9 @@ type packReader struct {
 	buf    []byte
 	at     int // of buf: taken
 	summed int // of buf: in sum
+	taped  int // of buf: on tape
+	tape   []byte
+	large  bool // nothing is taped
 	sum    hash.Hash
 	left   int64
 	err    error // of src
@@ -88,7 +93,7 @@ func (p *packReader) fill() error {
 	}
 	p.buf = p.buf[:cap(p.buf)]
 	n, err := io.ReadAtLeast(p.src, p.buf, 1)
-	p.buf, p.at, p.summed, p.err = p.buf[:n], 0, 0, err
+	p.buf, p.at, p.summed, p.taped, p.err = p.buf[:n], 0, 0, 0, err
 	if p.left -= int64(n); p.left < 0 {
 		p.err = ErrTooLarge
 		p.buf = p.buf[:0]
@@ -96,10 +101,19 @@ func (p *packReader) fill() error {
 	return p.err
 }
 
-// digest brings all that was taken into the sum.
+// digest brings all that was taken into the sum and onto the tape.
 func (p *packReader) digest() {
 	p.sum.Write(p.buf[p.summed:p.at])
-	p.summed = p.at
+	if !p.large {
+		p.tape = append(p.tape, p.buf[p.taped:p.at]...)
+	}
+	p.summed, p.taped = p.at, p.at
+}
+
+// rewind begins a new tape.
+func (p *packReader) rewind() {
+	p.digest()
+	p.tape = p.tape[:0]
 }
 
 func (p *packReader) ReadByte() (byte, error) {
@@ -173,17 +187,21 @@ func (b *batch) readObject(p *packReader, left int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	p.rewind()
 	if h.typ.IsDelta() {
 		return 0, malformed("it holds a difference to something else")
 	}
 	if h.size > left || h.size > maxWhole {
 		return 0, ErrTooLarge
 	}
-	zr, err := zlib.NewReader(p)
+	zr, err := b.r.store.z.open(p)
 	if err != nil {
 		return 0, err
 	}
+	defer zr.done()
 	if h.typ == plumbing.BlobObject && h.size > wholeAt {
+		p.large = true
+		defer func() { p.large = false }()
 		_, err := b.stream(h.typ, h.size, zr)
 		return h.size, err
 	}
@@ -191,6 +209,11 @@ func (b *batch) readObject(p *packReader, left int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	_, err = b.put(h.typ, content)
-	return h.size, err
+	// It is kept as the sender deflated it, which is half of the work saved.
+	p.digest()
+	id := plumbing.ComputeHash(h.typ, content)
+	if b.own(id) || b.r.store.fresh(id) {
+		return h.size, nil
+	}
+	return h.size, b.add(id, object{typ: h.typ, size: h.size, deflated: bytes.Clone(p.tape)})
 }

@@ -112,7 +112,7 @@ func (b *batch) commitTo(branch state.Branch, c state.Commit, tree plumbing.Hash
 	if err != nil {
 		return c, err
 	}
-	return rec.Commit, b.commit(map[state.Branch]plumbing.Hash{branch: h})
+	return rec.Commit, b.commit(branch, h, rec.Commit)
 }
 
 func (r *Repo) writable() error {

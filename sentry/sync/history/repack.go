@@ -38,7 +38,7 @@ type base struct {
 
 // repack writes all that heads and their ancestors need into a new pack, which is not finished yet. It holds no lock.
 func (r *Repo) repack(ctx context.Context, heads []plumbing.Hash) (*packWriter, error) {
-	w, err := newPackWriter(r.store.dir)
+	w, err := newPackWriter(r.store.dir, r.store.z)
 	if err != nil {
 		return nil, err
 	}

@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
 // Stats are a history's sizes.
 type Stats struct {
-	Commits int   // along all lines; a commit of two lines counts once
+	Commits int   // of all lines, added up
 	Packs   int   // packfiles; above twelve, Pack is due
 	Bytes   int64 // of packs and their indexes on disk
 	Journal int64 // bytes that wait to be settled
@@ -49,18 +48,13 @@ func (r *Repo) Stats() (Stats, error) {
 	}
 	r.store.mu.RUnlock()
 	st.Memory += r.dirs.size()
-	seen := map[plumbing.Hash]bool{}
 	for _, h := range heads {
-		for !h.IsZero() && !seen[h] {
-			seen[h] = true
-			c, err := r.commit(h)
-			if err != nil {
-				return st, err
-			}
-			h = plumbing.NewHash(c.Parent)
+		c, err := r.commit(h)
+		if err != nil {
+			return st, err
 		}
+		st.Commits += int(c.Seq)
 	}
-	st.Commits = len(seen)
 	return st, nil
 }
 
@@ -68,6 +62,9 @@ func (r *Repo) Stats() (Stats, error) {
 func (r *Repo) Settle() error {
 	r.wmu.Lock()
 	defer r.wmu.Unlock()
+	if err := r.writable(); err != nil {
+		return err
+	}
 	return r.settle()
 }
 
@@ -107,7 +104,7 @@ func (r *Repo) settle() error {
 	}
 	var p *pack
 	if len(s.order) > 0 {
-		w, err := newPackWriter(s.dir)
+		w, err := newPackWriter(s.dir, s.z)
 		if err != nil {
 			return err
 		}
@@ -160,11 +157,14 @@ func (r *Repo) step(name string) error {
 // Pack does it.
 func (r *Repo) Pack(ctx context.Context) error {
 	r.wmu.Lock()
+	err := r.writable()
 	if len(r.store.old) > 0 {
-		r.wmu.Unlock()
-		return errors.New("pack the history: it is being packed already")
+		err = errors.New("pack the history: it is being packed already")
 	}
-	if err := r.settle(); err != nil {
+	if err == nil {
+		err = r.settle()
+	}
+	if err != nil {
 		r.wmu.Unlock()
 		return err
 	}
@@ -181,6 +181,11 @@ func (r *Repo) Pack(ctx context.Context) error {
 	r.wmu.Unlock()
 
 	w, err := r.repack(ctx, heads)
+	if err == nil && len(w.offs) > 0 {
+		if err = w.seal(); err != nil {
+			w.drop()
+		}
+	}
 
 	r.wmu.Lock()
 	defer r.wmu.Unlock()
@@ -193,9 +198,9 @@ func (r *Repo) Pack(ctx context.Context) error {
 		return fmt.Errorf("pack the history: %w", err)
 	}
 	r.mu.RLock()
-	moved := r.moved
+	stop := r.moved || r.closed
 	r.mu.RUnlock()
-	if moved || len(w.offs) == 0 {
+	if stop || len(w.offs) == 0 {
 		w.drop()
 		return nil
 	}
@@ -228,13 +233,17 @@ func (r *Repo) swapPacks(p *pack) error {
 	gone := s.old
 	s.packs = append(keep, p)
 	s.mu.Unlock()
+	// The indexes first: a pack without one is cleared away by Open, an index without a pack is damage.
 	var err error
-	for _, q := range gone {
-		if q.name == p.name {
-			continue // nothing was to be changed
+	for _, ext := range []string{".idx", ".pack"} {
+		for _, q := range gone {
+			if q.name != p.name { // else nothing was to be changed
+				err = errors.Join(err, os.Remove(q.name+ext))
+			}
 		}
-		// The index first: a pack without one is cleared away by Open, an index without a pack is damage.
-		err = errors.Join(err, os.Remove(q.name+".idx"), r.step("remove"), os.Remove(q.name+".pack"))
+		if err = errors.Join(err, syncDir(s.dir), r.step("remove")); err != nil {
+			return fmt.Errorf("remove packs that were replaced: %w", err)
+		}
 	}
-	return errors.Join(err, syncDir(filepath.Join(r.git(), "objects", "pack")))
+	return nil
 }

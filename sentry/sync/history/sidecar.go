@@ -141,7 +141,8 @@ func appendWord(b []byte, s string) []byte {
 	plain := s != "" && s != "->"
 	for i := range len(s) {
 		c := s[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("._-/+:@,=#~%$", c) >= 0) {
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !letter && strings.IndexByte("._-/+:@,=#~%$", c) < 0 {
 			plain = false
 			break
 		}

@@ -2,7 +2,6 @@ package history
 
 import (
 	"bytes"
-	"compress/zlib"
 	"errors"
 	"fmt"
 	"io"
@@ -23,12 +22,8 @@ type object struct {
 	deflated []byte
 }
 
-func (o object) read() ([]byte, error) {
-	zr, err := zlib.NewReader(bytes.NewReader(o.deflated))
-	if err != nil {
-		return nil, err
-	}
-	return readSized(zr, o.size)
+func (o object) read(z *inflaters) ([]byte, error) {
+	return z.readAll(bytes.NewReader(o.deflated), o.size)
 }
 
 // source is where objects are read from: the store, or the store and what is about to be added to it.
@@ -40,6 +35,7 @@ type source interface {
 // store finds objects in the journal's part in memory, and in the packs. Readers may use it while a writer adds to it.
 type store struct {
 	dir string // repo.git/objects/pack
+	z   *inflaters
 
 	mu    sync.RWMutex
 	mem   map[plumbing.Hash]object
@@ -49,7 +45,7 @@ type store struct {
 }
 
 func openStore(dir string) (*store, error) {
-	s := &store{dir: dir, mem: map[plumbing.Hash]object{}}
+	s := &store{dir: dir, z: &inflaters{}, mem: map[plumbing.Hash]object{}}
 	list, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("list packs: %w", err)
@@ -66,7 +62,7 @@ func openStore(dir string) (*store, error) {
 		case isIdx && !have[base+".pack"]:
 			return nil, &DamagedError{Where: filepath.Join(dir, name), What: "its pack is missing"}
 		case isIdx:
-			p, err := openPack(filepath.Join(dir, base))
+			p, err := openPack(filepath.Join(dir, base), s.z)
 			if err != nil {
 				return nil, err
 			}
@@ -118,7 +114,7 @@ func (s *store) get(h plumbing.Hash) (plumbing.ObjectType, []byte, error) {
 	var b []byte
 	var err error
 	if p == nil {
-		b, err = o.read()
+		b, err = o.read(s.z)
 	} else {
 		o.typ, b, err = p.read(off, 0)
 	}
@@ -151,7 +147,7 @@ func (s *store) open(h plumbing.Hash) (io.ReadCloser, plumbing.ObjectType, int64
 	var r io.ReadCloser
 	size, err := o.size, error(nil)
 	if p == nil {
-		r, err = zlib.NewReader(bytes.NewReader(o.deflated))
+		r, err = s.z.open(bytes.NewReader(o.deflated))
 	} else if o.typ, _, err = p.stat(off); err == nil {
 		r, size, err = p.open(off)
 	}

@@ -2,6 +2,7 @@ package history
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -14,21 +15,12 @@ const (
 
 func isBinary(b []byte) bool { return bytes.IndexByte(b[:min(len(b), 8000)], 0) >= 0 }
 
-// splitLines keeps the ends of lines, so that a last line without one differs from one with it.
-func splitLines(b []byte) []string {
-	if len(b) == 0 {
-		return nil
-	}
-	return strings.SplitAfter(strings.TrimSuffix(string(b), "\n"), "\n")
-}
-
 // textLines splits a text into lines. That the last line has no end is told apart, as unified diffs do.
 func textLines(b []byte) (lines []string, noEnd bool) {
-	lines = splitLines(b)
-	for i := range lines {
-		lines[i] = strings.TrimSuffix(lines[i], "\n")
+	if len(b) == 0 {
+		return nil, false
 	}
-	return lines, len(b) > 0 && b[len(b)-1] != '\n'
+	return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n"), b[len(b)-1] != '\n'
 }
 
 // run is a stretch of lines that are equal in both texts: n lines from a and from b on.
@@ -130,8 +122,8 @@ func traceBack(x, y []string, trace [][]int32, d int) []run {
 		back = append(back, run{0, 0, i})
 	}
 	var out []run
-	for k := len(back) - 1; k >= 0; k-- {
-		out = appendRun(out, back[k])
+	for _, m := range slices.Backward(back) {
+		out = appendRun(out, m)
 	}
 	return out
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha1" //nolint:gosec // git's
 	"fmt"
 	"io"
+	"maps"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -16,10 +17,7 @@ import (
 // a *DamagedError that names the first thing that cannot be read. It does not keep anybody from recording.
 func (r *Repo) Verify(ctx context.Context) error {
 	r.mu.RLock()
-	heads := make(map[state.Branch]plumbing.Hash, len(r.heads))
-	for b, h := range r.heads {
-		heads[b] = h
-	}
+	heads := maps.Clone(r.heads)
 	r.mu.RUnlock()
 	r.store.mu.RLock()
 	packs := append([]*pack(nil), r.store.packs...)

@@ -97,7 +97,7 @@ func (t *Tree) once(dir int, p state.Path, names Table, sink Sink, known func(st
 	if err != nil {
 		return it, changed(p, err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	return it, t.opened(fd, &it, m, names, sink, known)
 }
 

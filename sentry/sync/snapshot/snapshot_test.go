@@ -571,7 +571,7 @@ func BenchmarkScan(b *testing.B) {
 	}
 	tree, err := Open(root, Options{})
 	must(b, err)
-	defer tree.Close()
+	defer func() { must(b, tree.Close()) }()
 	time.Sleep(2 * fresh)
 	b.ReportAllocs()
 	cache := map[Stamp]state.Hash{}

@@ -259,7 +259,7 @@ func chownLink(dir int, name string, p state.Path, uid, gid int) error {
 	if err != nil {
 		return changed(p, err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	if m, err := statAt(fd, "", unix.AT_EMPTY_PATH); err != nil || m.kind() != unix.S_IFLNK {
 		return fmt.Errorf("give the link /%s to its owner: %w", p, errors.Join(ErrBusy, err))
 	}

@@ -118,8 +118,7 @@ func setAttrs(fd int, p state.Path, e state.Entry, t Table) error {
 		return fmt.Errorf("give /%s to %s:%s: %w", p, e.Owner, e.Group, err)
 	}
 	if err := setXattrs(fd, e.Xattrs, t); err != nil {
-		var unknown *UnknownNameError
-		if errors.As(err, &unknown) {
+		if unknown, ok := errors.AsType[*UnknownNameError](err); ok {
 			unknown.Path = p
 		}
 		return fmt.Errorf("write /%s: %w", p, err)

@@ -322,13 +322,3 @@ func (g *grouper) end(key string, a *group, out []Action) []Action {
 	part.More = false
 	return append(out, part)
 }
-
-// flush ends all actions.
-func (g *grouper) flush() []Action {
-	var out []Action
-	for _, k := range slices.Sorted(maps.Keys(g.groups)) {
-		out = g.end(k, g.groups[k], out)
-	}
-	clear(g.hints)
-	return out
-}

@@ -66,11 +66,13 @@ func TestGrouping(t *testing.T) {
 		want []told
 	}{
 		{
-			"one write", []at{{0, "vi", change{path: "etc/hosts"}}},
+			"one write",
+			[]at{{0, "vi", change{path: "etc/hosts"}}},
 			[]told{{3, 1, "vi", p("etc/hosts"), nil, true}, {500, 1, "vi", nil, nil, false}},
 		},
 		{
-			"useradd: files one after the other are one action in parts", []at{
+			"useradd: files one after the other are one action in parts",
+			[]at{
 				{0, "useradd", change{path: "etc/passwd.1", how: started, born: true}},
 				{1, "useradd", change{path: "etc/passwd.1", gone: true}},
 				{2, "useradd", change{path: "etc/passwd"}},
@@ -86,7 +88,8 @@ func TestGrouping(t *testing.T) {
 			},
 		},
 		{
-			"vi: what comes and goes within a part is not told", []at{
+			"vi: what comes and goes within a part is not told",
+			[]at{
 				{0, "vi", change{path: "etc/4913", how: started, born: true}},
 				{0, "vi", change{path: "etc/4913"}},
 				{0, "vi", change{path: "etc/4913", gone: true}},
@@ -105,7 +108,8 @@ func TestGrouping(t *testing.T) {
 			}, nil,
 		},
 		{
-			"removed and made anew is told", []at{
+			"removed and made anew is told",
+			[]at{
 				{0, "vi", change{path: "etc/a", gone: true}},
 				{1, "vi", change{path: "etc/a", how: started, born: true}},
 				{2, "vi", change{path: "etc/a", gone: true}},
@@ -113,14 +117,16 @@ func TestGrouping(t *testing.T) {
 			[]told{{5, 1, "vi", p("etc/a"), nil, true}, {502, 1, "vi", nil, nil, false}},
 		},
 		{
-			"what one part told as new is told as gone", []at{
+			"what one part told as new is told as gone",
+			[]at{
 				{0, "a", change{path: "etc/a", born: true}},
 				{100, "a", change{path: "etc/a", gone: true}},
 			},
 			[]told{{3, 1, "a", p("etc/a"), nil, true}, {106, 1, "a", p("etc/a"), nil, true}, {600, 1, "a", nil, nil, false}},
 		},
 		{
-			"two people are two actions", []at{{0, "anna", change{path: "etc/a"}}, {1, "bert", change{path: "etc/b"}}, {2, "anna", change{path: "etc/c"}}},
+			"two people are two actions",
+			[]at{{0, "anna", change{path: "etc/a"}}, {1, "bert", change{path: "etc/b"}}, {2, "anna", change{path: "etc/c"}}},
 			[]told{
 				{4, 2, "bert", p("etc/b"), nil, true},
 				{5, 1, "anna", p("etc/a", "etc/c"), nil, true},
@@ -129,7 +135,8 @@ func TestGrouping(t *testing.T) {
 			},
 		},
 		{
-			"half a second of silence parts actions", []at{{0, "a", change{path: "etc/a"}}, {500, "a", change{path: "etc/b"}}},
+			"half a second of silence parts actions",
+			[]at{{0, "a", change{path: "etc/a"}}, {500, "a", change{path: "etc/b"}}},
 			[]told{
 				{3, 1, "a", p("etc/a"), nil, true},
 				{500, 1, "a", nil, nil, false},
@@ -138,14 +145,16 @@ func TestGrouping(t *testing.T) {
 			},
 		},
 		{
-			"an open file waits, and no longer than 0.1 s", []at{
+			"an open file waits, and no longer than 0.1 s",
+			[]at{
 				{0, "a", change{path: "etc/a", how: started, born: true}},
 				{1, "a", change{path: "etc/b"}},
 			},
 			[]told{{4, 1, "a", p("etc/b"), nil, true}, {100, 1, "a", p("etc/a"), nil, true}, {501, 1, "a", nil, nil, false}},
 		},
 		{
-			"a new directory stands for what is in it; attributes of one do not", []at{
+			"a new directory stands for what is in it; attributes of one do not",
+			[]at{
 				{0, "a", change{path: "etc/d", deep: true, born: true}},
 				{1, "a", change{path: "etc/d/x"}},
 				{1, "a", change{path: "etc/d-x"}},
@@ -156,7 +165,8 @@ func TestGrouping(t *testing.T) {
 			[]told{{4, 1, "a", p("etc/d", "etc/d-x", "etc/e/x"), p("etc/e"), true}, {501, 1, "a", nil, nil, false}},
 		},
 		{
-			"writes to an open file", []at{
+			"writes to an open file",
+			[]at{
 				{0, "db", change{path: "etc/db", how: hint}},
 				{100, "db", change{path: "etc/db", how: hint}},
 				{900, "db", change{path: "etc/db", how: hint}},
@@ -170,7 +180,8 @@ func TestGrouping(t *testing.T) {
 			},
 		},
 		{
-			"a hint that is followed by a close is none", []at{
+			"a hint that is followed by a close is none",
+			[]at{
 				{0, "a", change{path: "etc/a", how: hint}},
 				{10, "a", change{path: "etc/a"}},
 			},

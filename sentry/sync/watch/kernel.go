@@ -23,7 +23,7 @@ const (
 // kernel is the fanotify group.
 type kernel struct {
 	fd   int
-	file *os.File // the same, for the runtime's poller
+	exec int      // another group: programs that are started; -1 if there is none
 	base *os.File // the root directory
 }
 
@@ -37,7 +37,7 @@ func openKernel(root string) (*kernel, error) {
 	var fd int
 	for _, extra := range []uint{unix.FAN_REPORT_PIDFD | unix.FAN_UNLIMITED_MARKS, unix.FAN_UNLIMITED_MARKS} {
 		if fd, err = unix.FanotifyInit(flags|extra, unix.O_RDONLY|unix.O_CLOEXEC); err == nil {
-			return &kernel{fd: fd, file: os.NewFile(uintptr(fd), "fanotify"), base: base}, nil
+			return &kernel{fd: fd, exec: -1, base: base}, nil
 		}
 	}
 	base.Close()
@@ -47,8 +47,35 @@ func openKernel(root string) (*kernel, error) {
 	return nil, fmt.Errorf("watch for changes of files: %w", err)
 }
 
+// programs asks for the starts of programs in the directories, as far as they are there. The group is one of its own, so that nothing that
+// is started can crowd out what is changed. It is best effort: without it, fewer of the short-lived authors are known.
+func (k *kernel) programs(dirs []state.Path) {
+	fd, err := unix.FanotifyInit(unix.FAN_CLASS_NOTIF|unix.FAN_REPORT_DFID_NAME|unix.FAN_CLOEXEC|unix.FAN_NONBLOCK, unix.O_RDONLY|unix.O_CLOEXEC)
+	if err != nil {
+		return
+	}
+	marked := false
+	for _, dir := range dirs {
+		d, err := k.open(dir)
+		if err != nil {
+			continue
+		}
+		err = unix.FanotifyMark(fd, unix.FAN_MARK_ADD|unix.FAN_MARK_ONLYDIR, unix.FAN_OPEN_EXEC|unix.FAN_EVENT_ON_CHILD, int(d.Fd()), "")
+		marked = marked || err == nil
+		d.Close()
+	}
+	if !marked {
+		_ = unix.Close(fd)
+		return
+	}
+	k.exec = fd
+}
+
 func (k *kernel) close() {
-	k.file.Close()
+	if k.exec >= 0 {
+		_ = unix.Close(k.exec)
+	}
+	_ = unix.Close(k.fd)
 	k.base.Close()
 }
 
@@ -110,7 +137,7 @@ func (k *kernel) unmark(near *os.File, list []*node) {
 			continue
 		}
 		_ = unix.FanotifyMark(k.fd, unix.FAN_MARK_REMOVE|unix.FAN_MARK_ONLYDIR, inDirs|inFiles, fd, "")
-		unix.Close(fd)
+		_ = unix.Close(fd)
 	}
 }
 

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"slices"
 	"strings"
 
 	"sayasystems.com/atlas/sentry/sync/state"
@@ -33,8 +34,8 @@ func (n *node) path() state.Path {
 		parts = append(parts, n.name)
 	}
 	var b strings.Builder
-	for i := len(parts) - 1; i >= 0; i-- {
-		b.WriteString(parts[i])
+	for i, part := range slices.Backward(parts) {
+		b.WriteString(part)
 		if i > 0 {
 			b.WriteByte('/')
 		}

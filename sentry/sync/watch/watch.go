@@ -1,7 +1,7 @@
 // Package watch notices every change below a set of roots within milliseconds, however it was made, and says who made it.
 //
-// Data flow: the kernel (fanotify(7): a mark on each directory, events with the directory's handle, the name and the process) → parse →
-// who is the process (proc, authors) and which directory is it (tree) → the grouper puts what one person, service or job does together →
+// Data flow: the kernel (fanotify(7): a mark on each directory, events with the directory's handle, the name and the process) → who is the
+// process (read: a thread of high priority, since processes end) → which directory is it (tree) → the grouper puts what one person, service or job does together →
 // the outbox → Actions. The consumer looks at the paths of an action and records what it finds; later parts of the same action (same ID)
 // add to that record.
 //
@@ -23,8 +23,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"sayasystems.com/atlas/sentry/sync/snapshot"
 	"sayasystems.com/atlas/sentry/sync/state"
 )
@@ -38,10 +36,15 @@ type Options struct {
 	Roots   []state.Path // directories and files to watch; they need not exist
 	Skip    func(state.Path) bool
 	Log     *slog.Logger
-	MaxDirs int                     // 0: DefaultMaxDirs
-	Own     bool                    // tell changes by this process too
-	Proc    string                  // "" is /proc
-	User    func(uid uint32) string // nil: by Root's etc/passwd
+	MaxDirs int // 0: DefaultMaxDirs
+	// Own tells changes by this process too. Without it, what others do in a directory that this process made a moment ago, before it is
+	// watched (milliseconds), is not told.
+	Own  bool
+	Proc string                  // "" is /proc
+	User func(uid uint32) string // nil: by Root's etc/passwd
+	// Programs are directories whose programs are noted when they start, since many have ended when their changes are read. Nil stands for
+	// the usual ones; empty for none.
+	Programs []state.Path
 }
 
 // Action is what one author did, or a part of it.
@@ -77,14 +80,12 @@ type Watcher struct {
 	out    *outbox
 	self   int
 
-	deadline time.Time // of the next read
-
 	mu       sync.Mutex // over all below; Run holds it while it works through events
 	tree     *tree
 	roots    []state.Path        // of the caller, and what links among them lead to
 	links    map[state.Path]bool // links on the way to roots: when one changes, roots are found anew
-	who      *authors
 	group    *grouper
+	next     time.Time // when the grouper wants to be asked
 	round    int
 	full     bool // there are more directories than we may watch
 	again    bool // there is room again for directories that were left out
@@ -111,9 +112,13 @@ func New(o Options) (*Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Programs == nil {
+		o.Programs = []state.Path{"usr/bin", "usr/sbin", "usr/local/bin", "usr/local/sbin", "bin", "sbin"}
+	}
+	k.programs(o.Programs)
 	w := &Watcher{
 		opts: o, log: o.Log, kernel: k, out: newOutbox(), self: os.Getpid(),
-		tree: newTree(), who: newAuthors(o.Proc, o.User), group: newGrouper(), problems: map[string]error{},
+		tree: newTree(), group: newGrouper(), problems: map[string]error{},
 	}
 	if err := w.SetRoots(o.Roots); err != nil {
 		k.close()
@@ -155,84 +160,70 @@ func (w *Watcher) Stats() Stats {
 	return s
 }
 
-// Run watches until ctx ends. It may be called once.
+// Close gives back what a Watcher holds on which Run is never called.
+func (w *Watcher) Close() { w.kernel.close() }
+
+// Run watches until ctx ends, and closes w. It may be called once.
 func (w *Watcher) Run(ctx context.Context) error {
 	defer w.kernel.close()
 	inner, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() { defer close(done); w.out.run(inner) }()
-	defer func() { cancel(); <-done }()
-	stop := context.AfterFunc(ctx, func() { _ = w.kernel.file.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	// Many events come with a pidfd each: the buffer bounds how many are open at once.
-	buf := make([]byte, 16<<10)
+	var all sync.WaitGroup
+	defer func() { cancel(); all.Wait() }()
+	batches := make(chan batch, 16) // when it is full, the kernel's queue takes the rest
+	all.Go(func() { w.out.run(inner) })
+	all.Go(func() { w.read(inner, batches) })
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		w.deliver()
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done():
 			return nil
+		case b := <-batches:
+			w.take(b)
+			if b.err != nil {
+				return fmt.Errorf("watch for changes of files: %w", b.err)
+			}
+		case <-timer.C:
 		}
-		n, err := w.kernel.file.Read(buf)
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, unix.EINTR):
-			continue
-		case err != nil:
-			return fmt.Errorf("watch for changes of files: %w", err)
-		}
-		if err := w.take(buf[:n]); err != nil {
-			return fmt.Errorf("watch for changes of files: %w", err)
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
+		w.deliver(timer)
 	}
 }
 
-// deliver hands out what is due, and has the next read end when something else will be.
-func (w *Watcher) deliver() {
+// deliver hands out what is due, and sets the timer to when something else will be.
+func (w *Watcher) deliver(timer *time.Timer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	now := time.Now()
 	at, ok := w.group.due()
-	if now := time.Now(); ok && !at.After(now) {
+	if ok && !at.After(now) {
 		w.out.put(w.group.take(now)...)
 		at, ok = w.group.due()
 	}
-	if !ok {
-		at = time.Time{}
+	switch {
+	case !ok:
+		timer.Stop()
+	case !at.Equal(w.next):
+		timer.Reset(time.Until(at))
 	}
-	if !at.Equal(w.deadline) {
-		w.deadline = at
-		_ = w.kernel.file.SetReadDeadline(at)
-	}
+	w.next = at
 }
 
-// take works through the events of one read.
-func (w *Watcher) take(b []byte) error {
-	events, err := parse(b)
-	now := time.Now()
+// take works through a batch.
+func (w *Watcher) take(b batch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	// Who first, for all of them, since processes end; looking at directories can wait.
-	by := make([]author, len(events))
-	for i, e := range events {
+	for i, e := range b.events {
 		w.stats.Events++
-		if e.pidfd >= 0 {
-			unix.Close(e.pidfd)
+		if b.by[i].key != "" && b.by[i].who == (state.Who{}) {
+			w.stats.Unknown++
 		}
-		if e.pid != w.self || w.opts.Own {
-			if by[i] = w.who.of(e.pid, e.reaped, now); by[i].who == (state.Who{}) {
-				w.stats.Unknown++
-			}
-		}
-	}
-	for i, e := range events {
-		w.event(now, e, by[i])
+		w.event(b.at, e, b.by[i])
 	}
 	if w.again {
 		w.again = false
 		w.walk()
-		w.out.put(Action{Rescan: true, First: now, Last: now})
+		w.out.put(Action{Rescan: true, First: b.at, Last: b.at})
 	}
-	return err
 }
 
 func (w *Watcher) listProblems() []error {

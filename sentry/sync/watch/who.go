@@ -11,6 +11,8 @@ import (
 
 const (
 	trust    = 20 * time.Millisecond // a process's number is not used again so soon
+	memory   = time.Minute           // what is known of a process that is gone holds so long
+	start    = 50 * time.Millisecond // within that a script's interpreter is started
 	maxKnown = 4096
 	maxDepth = 32 // of parents
 )
@@ -36,7 +38,8 @@ func Author(pid int, user func(uid uint32) string) state.Who {
 type seen struct {
 	start   uint64
 	comm    string
-	checked time.Time
+	checked time.Time // when it was seen in /proc
+	ran     time.Time // when it was seen to start a program
 	by      author
 }
 
@@ -47,7 +50,7 @@ func newAuthors(dir string, user func(uint32) string) *authors {
 // of tells who the process is. gone says that the kernel knows it to be gone, so that only memory can tell.
 func (a *authors) of(pid int, gone bool, now time.Time) author {
 	k := a.known[pid]
-	if k != nil && now.Sub(k.checked) < trust {
+	if k != nil && now.Sub(k.checked) < trust && k.ran.IsZero() {
 		return k.by
 	}
 	nobody := author{key: fmt.Sprintf("pid:%d", pid)}
@@ -60,7 +63,7 @@ func (a *authors) of(pid int, gone bool, now time.Time) author {
 		p, err = a.proc.stat(pid)
 	}
 	if gone || err != nil {
-		if k != nil {
+		if k != nil && now.Sub(k.checked) < memory {
 			return k.by
 		}
 		return nobody
@@ -70,8 +73,24 @@ func (a *authors) of(pid int, gone bool, now time.Time) author {
 		a.forget(now)
 		a.known[pid] = k
 	}
-	k.checked = now
+	k.checked, k.ran = now, time.Time{}
 	return k.by
+}
+
+// runs takes note that the process starts the program called name. It may still have its parent's name then; should it end before it is
+// asked for, this is all that is known of it.
+func (a *authors) runs(pid int, name string, now time.Time) {
+	p, err := a.proc.stat(pid)
+	if err != nil {
+		return
+	}
+	if k := a.known[pid]; k != nil && k.start == p.start && now.Sub(k.ran) < start {
+		return // the interpreter of the script that was told first
+	}
+	k := &seen{start: p.start, comm: p.comm, checked: now, ran: now, by: a.find(p)}
+	k.by.who.Program = printable(name)
+	a.forget(now)
+	a.known[pid] = k
 }
 
 // forget keeps the memory small.
@@ -80,7 +99,7 @@ func (a *authors) forget(now time.Time) {
 		return
 	}
 	for pid, k := range a.known {
-		if now.Sub(k.checked) > time.Minute {
+		if now.Sub(k.checked) > memory {
 			delete(a.known, pid)
 		}
 	}

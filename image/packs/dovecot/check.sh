@@ -1,0 +1,2 @@
+# Has Dovecot read its configuration; it tells the first mistake only.
+exec doveconf -n >/dev/null
