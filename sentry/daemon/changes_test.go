@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,19 +64,18 @@ func newPrimary(t *testing.T) *primary {
 		Dir: filepath.Join(root, "sync"), Root: root, Server: "left", Role: roles.Primary, Findings: &engine.Findings{}, Own: true, Services: noServices{},
 		Places: []apply.Place{{Prefix: "etc", Dir: filepath.Join(root, "etc")}, {Prefix: "var", Dir: filepath.Join(root, "var")}},
 		Helper: check.Helper{Command: []string{self}},
-		Facts: func() engine.Facts {
-			return engine.Facts{
-				Packs:  []pack.Pack{{Name: "web", Title: "Web server", Config: []string{"/etc/web"}}},
-				Class:  func(state.Path) class.Class { return class.Shared },
-				Checks: func([]string) []check.Check { return nil },
-				Derive: func(string) (engine.Command, bool) { return engine.Command{}, false },
-				Hide: func(path state.Path, content []byte) []byte {
-					if path == "etc/shadow" {
-						return nil
-					}
-					return slices.Concat([]byte(nil), []byte(strings.ReplaceAll(string(content), secret, "…")))
-				},
-			}
+		Facts: engine.Facts{
+			Packs:      []pack.Pack{{Name: "web", Title: "Web server", Config: []string{"/etc/web"}}},
+			Class:      func(state.Path) class.Class { return class.Shared },
+			Checks:     func([]string) []check.Check { return nil },
+			BaseChecks: func([]state.Change) []check.Check { return nil },
+			Derive:     func(string) (engine.Command, bool) { return engine.Command{}, false },
+			Hide: func(path state.Path, content []byte) []byte {
+				if path == "etc/shadow" {
+					return nil
+				}
+				return []byte(strings.ReplaceAll(string(content), secret, "…"))
+			},
 		},
 	})
 	must(t, err)
