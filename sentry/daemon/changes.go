@@ -56,7 +56,7 @@ func (a changesAPI) mount(mux *http.ServeMux) {
 			return nil, err
 		}
 		text, err := c.Diff(r.URL.Query().Get("from"), r.URL.Query().Get("to"), path)
-		return map[string]string{"patch": text}, err
+		return map[string]state.Text{"patch": state.Text(text)}, err
 	}))
 	mux.HandleFunc("GET /v1/blame", a.with(func(c changes, r *http.Request) (any, error) {
 		path, err := queryPath(r)

@@ -163,11 +163,11 @@ func TestChangesAPI(t *testing.T) {
 		t.Errorf("older history = %d %s", code, body)
 	}
 	var shown state.Shown
-	if code, body := p.ask("GET", "/v1/history/HEAD"+at, "", &shown); code != 200 || !strings.Contains(shown.Patch, "+<i>\n") {
+	if code, body := p.ask("GET", "/v1/history/HEAD"+at, "", &shown); code != 200 || !strings.Contains(string(shown.Patch), "+<i>\n") {
 		t.Errorf("show = %d %s", code, body)
 	}
-	var diff struct{ Patch string }
-	if code, body := p.ask("GET", "/v1/diff?from=HEAD~2&to=HEAD~1", "", &diff); code != 200 || !strings.Contains(diff.Patch, "+10.0.0.5 printer") {
+	var diff struct{ Patch state.Text }
+	if code, body := p.ask("GET", "/v1/diff?from=HEAD~2&to=HEAD~1", "", &diff); code != 200 || !strings.Contains(string(diff.Patch), "+10.0.0.5 printer") {
 		t.Errorf("diff = %d %s", code, body)
 	}
 	var b state.Blame
@@ -217,7 +217,7 @@ func TestRollbackThroughTheSocket(t *testing.T) {
 		return string(data)
 	}
 	code, body, plan := send()
-	if code != 200 || plan.Commit != nil || plan.Plan == "" || len(plan.Files) != 1 || plan.Files[0].Path != odd || !strings.Contains(plan.Patch, "-two\n+one\n") || text() != "two\n" {
+	if code != 200 || plan.Commit != nil || plan.Plan == "" || len(plan.Files) != 1 || plan.Files[0].Path != odd || !strings.Contains(string(plan.Patch), "-two\n+one\n") || text() != "two\n" {
 		t.Fatalf("try = %d %s; the file is %q", code, body, text())
 	}
 	order.Try, order.Plan = false, plan.Plan

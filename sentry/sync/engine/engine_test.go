@@ -313,7 +313,7 @@ func TestHeldOrders(t *testing.T) {
 	}
 	plan, err := left.engine.Rollback(ctx, state.Rollback{Held: true, Try: true}, root)
 	must(t, err)
-	if len(plan.Files) != 2 || !slices.Contains(plan.Services, "web") || !strings.Contains(plan.Patch, "-broken\n+listen 80\n") || left.read("etc/web/site.conf") != "broken\n" {
+	if len(plan.Files) != 2 || !slices.Contains(plan.Services, "web") || !strings.Contains(string(plan.Patch), "-broken\n+listen 80\n") || left.read("etc/web/site.conf") != "broken\n" {
 		t.Errorf("plan: %+v", plan)
 	}
 	if _, err := left.engine.Release(ctx, left.engine.Status().Held.Commit, root); err != nil {
@@ -342,7 +342,7 @@ func TestPrimaryWins(t *testing.T) {
 	for _, e := range events {
 		s, err := right.engine.Show(e.ID, "etc/hosts")
 		must(t, err)
-		found = found || strings.Contains(s.Patch, "+mine")
+		found = found || strings.Contains(string(s.Patch), "+mine")
 	}
 	if !found {
 		t.Errorf("what was overwritten is not in the history: %+v", events)

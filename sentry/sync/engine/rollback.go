@@ -100,7 +100,7 @@ func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) 
 	if r.Try {
 		out.Services = names
 		text, err := e.repo.PatchOf(changes, e.facts.Hide)
-		out.Patch = string(text)
+		out.Patch = state.Text(text)
 		return out, errors.Join(err, gen.Discard())
 	}
 	if _, err := gen.Apply(ctx); err != nil {
