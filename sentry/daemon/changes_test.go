@@ -57,6 +57,7 @@ func newPrimary(t *testing.T) *primary {
 	p.write("etc/group", "root:x:0:\n")
 	p.write("etc/hosts", "127.0.0.1 localhost\n")
 	p.write("etc/shadow", "root:"+secret+":1::::::\n")
+	p.write("etc/bytes", "gr\xfcn\nblau\n") // no UTF-8: where a secret ends is not known
 	must(t, os.MkdirAll(filepath.Join(root, "var"), 0o755))
 	self, err := os.Executable()
 	must(t, err)
@@ -180,7 +181,7 @@ func TestChangesAPI(t *testing.T) {
 	}
 	for path, want := range map[string]int{
 		"/v1/history?path=../etc": 400, "/v1/history?path=/etc": 400, "/v1/history?limit=x": 400, "/v1/history?limit=-1": 400, "/v1/history/" + strings.Repeat("0", 10): 404,
-		"/v1/blame": 400, "/v1/blame?path=etc/none": 404, "/v1/blame?path=etc%00": 400, "/v1/diff?from=" + strings.Repeat("0", 40): 404,
+		"/v1/blame?path=etc/bytes": 403, "/v1/blame": 400, "/v1/blame?path=etc/none": 404, "/v1/blame?path=etc%00": 400, "/v1/diff?from=" + strings.Repeat("0", 40): 404,
 	} {
 		if code, body := p.ask("GET", path, "", nil); code != want || !strings.Contains(body, `{"error":"`) {
 			t.Errorf("GET %s = %d %s; want %d in words", path, code, body, want)
