@@ -254,7 +254,7 @@ func TestCarried(t *testing.T) {
 		st := left.engine.Status()
 		return len(st.Peers) == 1 && st.Peers[0].State == "in step" && st.Peers[0].Behind == 0 && right.engine.Status().InStep
 	})
-	events, err := left.engine.Events(Query{Path: "etc/hosts"})
+	events, err := left.engine.Events(state.Query{Path: "etc/hosts"})
 	must(t, err)
 	if len(events) != 2 || events[0].Title != "changed etc/hosts" {
 		t.Errorf("history of etc/hosts: %+v", events)
@@ -275,15 +275,55 @@ func TestHeldAndRolledBack(t *testing.T) {
 	if got := right.read("etc/web/site.conf") + right.read("etc/hosts"); strings.Contains(got, "broken") || strings.Contains(got, "later") {
 		t.Errorf("right has %q", got)
 	}
-	got, err := left.engine.Rollback(context.Background(), Rollback{Path: "etc/web/site.conf"}, state.Who{Program: "atlas", User: "root"})
+	got, err := left.engine.Rollback(context.Background(), state.Rollback{Path: "etc/web/site.conf"}, state.Who{Program: "atlas", User: "root"})
 	must(t, err)
-	if got.Commit == nil || len(got.Changes) != 1 || left.read("etc/web/site.conf") != "listen 80\n" || !left.told("reload web") {
+	if got.Commit == nil || len(got.Files) != 1 || left.read("etc/web/site.conf") != "listen 80\n" || !left.told("reload web") {
 		t.Errorf("rolled back: %+v; file %q", got, left.read("etc/web/site.conf"))
 	}
 	eventually(t, "released", func() bool { return left.engine.Status().Held == nil && !left.finding("sync-held") })
 	eventually(t, "the later change on right", func() bool {
 		return right.read("etc/hosts") == "later\n" && right.read("etc/web/site.conf") == "listen 80\n"
 	})
+}
+
+func TestHeldOrders(t *testing.T) {
+	left, right := site(t)
+	eventually(t, "first state on right", func() bool { return right.engine.Status().InStep })
+	ctx, root := context.Background(), state.Who{Program: "atlas", User: "root"}
+	if _, err := left.engine.Release(ctx, "", root); !Stands(err) {
+		t.Errorf("release of nothing: %v", err)
+	}
+	if _, err := right.engine.Rollback(ctx, state.Rollback{Path: "etc/hosts"}, root); !Stands(err) {
+		t.Errorf("rollback on the secondary: %v", err)
+	}
+	if _, err := right.engine.Release(ctx, "", root); !Stands(err) {
+		t.Errorf("release on the secondary: %v", err)
+	}
+	write(t, left.path("etc/web/site.conf"), "broken\n")
+	eventually(t, "held", func() bool { return left.engine.Status().Held != nil })
+	held := left.engine.Status().Held
+	pause()
+	write(t, left.path("etc/hosts"), "unrelated\n")
+	eventually(t, "the later change is judged too", func() bool { h := left.engine.Status().Held; return h != nil && h.Commit != held.Commit })
+	if _, err := left.engine.Release(ctx, held.Commit, root); !Stands(err) {
+		t.Errorf("release of what has changed since it was seen: %v", err)
+	}
+	if _, err := left.engine.Rollback(ctx, state.Rollback{Path: "etc/web/site.conf", To: "HEAD"}, root); !Stands(err) {
+		t.Errorf("rollback to what is: %v", err)
+	}
+	plan, err := left.engine.Rollback(ctx, state.Rollback{Held: true, Try: true}, root)
+	must(t, err)
+	if len(plan.Files) != 2 || !slices.Contains(plan.Services, "web") || !strings.Contains(plan.Patch, "-broken\n+listen 80\n") || left.read("etc/web/site.conf") != "broken\n" {
+		t.Errorf("plan: %+v", plan)
+	}
+	if _, err := left.engine.Release(ctx, left.engine.Status().Held.Commit, root); err != nil {
+		t.Error(err)
+	}
+	// The other server's checkers still look at it.
+	eventually(t, "right refuses", func() bool { return right.finding("sync-refused") })
+	if got := right.read("etc/web/site.conf"); got != "listen 80\n" {
+		t.Errorf("right took %q", got)
+	}
 }
 
 func TestPrimaryWins(t *testing.T) {
@@ -293,7 +333,7 @@ func TestPrimaryWins(t *testing.T) {
 	eventually(t, "put back", func() bool {
 		return right.read("etc/hosts") == left.read("etc/hosts") && right.finding("sync-local-change")
 	})
-	events, err := right.engine.Events(Query{Path: "etc/hosts", Local: true})
+	events, err := right.engine.Events(state.Query{Path: "etc/hosts", Local: true})
 	must(t, err)
 	if len(events) < 2 {
 		t.Fatalf("own line of right: %+v", events)
