@@ -80,20 +80,47 @@ func mountsBelow(dir string) ([]string, error) {
 	return out, nil
 }
 
-// MountPoints lists where something is mounted in this process's view (proc_pid_mountinfo(5)), sorted, each once.
+// MountPoints lists where something is mounted in this process's view, sorted, each once. A mount point that another mount has been laid
+// over is none any more: nobody gets there.
 func MountPoints() ([]string, error) {
 	data, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
 	}
-	var out []string
-	for line := range strings.Lines(string(data)) {
+	return visible(string(data)), nil
+}
+
+// visible reads the lines of proc_pid_mountinfo(5).
+func visible(text string) []string {
+	type mount struct{ id, parent, at string }
+	var all []mount
+	for line := range strings.Lines(text) {
 		if f := strings.Fields(line); len(f) > 4 {
-			out = append(out, filepath.Clean(unescape(f[4])))
+			all = append(all, mount{f[0], f[1], filepath.Clean(unescape(f[4]))})
+		}
+	}
+	hidden := map[string]bool{} // by id
+	for again := true; again; {
+		again = false
+		for _, m := range all {
+			if hidden[m.id] {
+				continue
+			}
+			if hidden[m.parent] || slices.ContainsFunc(all, func(over mount) bool {
+				return over.parent == m.parent && over.id != m.id && strings.HasPrefix(m.at, over.at+"/")
+			}) {
+				hidden[m.id], again = true, true
+			}
+		}
+	}
+	var out []string
+	for _, m := range all {
+		if !hidden[m.id] {
+			out = append(out, m.at)
 		}
 	}
 	slices.Sort(out)
-	return slices.Compact(out), nil
+	return slices.Compact(out)
 }
 
 // unescape undoes mountinfo's \040.

@@ -104,7 +104,7 @@ func Open(cfg Config) (*Engine, error) {
 		cfg: cfg, log: cfg.Log, orders: make(chan order), wake: make(chan struct{}, 1), again: map[state.Path]time.Time{},
 		seen: stamps{}, facts: cfg.Facts,
 	}
-	e.status.Role = string(cfg.Role)
+	e.status.Role, e.status.At = string(cfg.Role), time.Now()
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("the Synchronizer's folder: %w", err)
 	}

@@ -301,6 +301,9 @@ func (e *Engine) refuse(head state.Commit, err error) {
 		f.Next = "It is tried again with the next change, and when this server starts. If it stays so, send the log of sentry to the vendor."
 	}
 	e.log.Error("change of the primary is not live", "commit", short(head.ID), "err", err)
+	if ref != nil {
+		e.log.Error("the checker says", "service", ref.verdict.Service, "check", ref.verdict.Title, "output", ref.verdict.Output)
+	}
 	e.cfg.Findings.Set(f)
 	e.report(head, carry.Refused)
 	e.cfg.Changed()
