@@ -39,8 +39,9 @@ demo-down: build ## end the demo and remove its disks
 test: setup lint test-unit test-md vuln image test-namespace test-vm ## everything: lint, unit tests, the image, both labs
 	@echo "make test: all parts passed"
 
-test-unit: ## unit tests with the race detector, and every third fuzz target, by SEED, for a moment
-	CGO_ENABLED=1 $(GO) test -race -timeout 25m ./...
+test-unit: ## unit tests with the race detector (its long ones without it), and every third fuzz target, by SEED, for a moment
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m ./...
+	$(GO) test -timeout 15m ./sentry/sync/...
 	$(MAKE) --no-print-directory fuzz FUZZTIME=500x FUZZONE=3
 
 test-md: build ## disk sets on real md arrays, in user-mode Linux
