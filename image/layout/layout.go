@@ -69,8 +69,9 @@ const (
 	SetDir      = "/run/atlas/set"   // filesystem of the disk set
 	StickDir    = "/run/atlas/stick" // ESP of the install stick, while installing
 	InitSocket  = "/run/atlas/init.sock"
-	HandoverDir = "/run/atlas/early" // what the initramfs tells init: boot.json
-	LibDir      = "/usr/lib/atlas"   // init, sentry, packs, in the image
+	AdminSocket = "/run/atlas/sentry.sock" // sentry's, for the command atlas; only root may connect
+	HandoverDir = "/run/atlas/early"       // what the initramfs tells init: boot.json
+	LibDir      = "/usr/lib/atlas"         // init, sentry, packs, in the image
 	PacksDir    = "/usr/lib/atlas/packs"
 	ImageInfo   = "/usr/lib/atlas/image.json"
 )

@@ -1,12 +1,14 @@
 // Atlas is the administrator's command on a server: it asks init and sentry over their sockets, so it needs root and no network.
 //
 //	atlas status | power off|reboot | set add BAY | set start | service list|start|stop|restart|reload|enable|disable|log|apply | boot | join-code
+//	atlas history [PATH] | show COMMIT [PATH] | diff [FROM [TO]] [PATH] | blame FILE | rollback … | release
 //
 // Under the names of systemctl, service, journalctl, shutdown and others it does what these do elsewhere: see package habits.
 package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,10 +26,10 @@ import (
 
 	"sayasystems.com/atlas/image/layout"
 	"sayasystems.com/atlas/sentry/atlas/habits"
-	"sayasystems.com/atlas/sentry/daemon"
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/peers"
 	"sayasystems.com/atlas/sentry/site"
+	"sayasystems.com/atlas/sentry/sync/state"
 )
 
 func main() {
@@ -65,10 +67,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	f := root.PersistentFlags()
 	f.BoolVar(&a.json, "json", false, "answer in JSON")
 	f.StringVar(&a.initSocket, "init-socket", layout.InitSocket, "init's `socket`")
-	f.StringVar(&a.sentrySocket, "sentry-socket", daemon.AdminSocket, "sentry's `socket`")
+	f.StringVar(&a.sentrySocket, "sentry-socket", layout.AdminSocket, "sentry's `socket`")
 	_ = f.MarkHidden("init-socket")
 	_ = f.MarkHidden("sentry-socket")
-	root.AddCommand(a.statusCommand(), a.powerCommand(), a.setCommand(), a.serviceCommand(), a.bootCommand(), a.joinCommand())
+	root.AddCommand(a.statusCommand(), a.powerCommand(), a.setCommand(), a.serviceCommand(), a.bootCommand(), a.joinCommand(),
+		a.historyCommand(), a.showCommand(), a.diffCommand(), a.blameCommand(), a.rollbackCommand(), a.releaseCommand())
 	return root.ExecuteContext(ctx)
 }
 
@@ -146,11 +149,23 @@ func (a *app) joinCommand() *cobra.Command {
 
 // sentry asks this server's sentry.
 func (a *app) sentry(ctx context.Context, method, path string, out any) error {
-	h := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return a.ask(ctx, method, path, nil, out, 30*time.Second)
+}
+
+func (a *app) ask(ctx context.Context, method, path string, in, out any, patience time.Duration) error {
+	h := http.Client{Timeout: patience, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", a.sentrySocket)
 	}}}
 	defer h.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, method, "http://sentry"+path, nil)
+	var body io.Reader
+	if in != nil {
+		data, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("ask sentry: %w", err)
+		}
+		body = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://sentry"+path, body)
 	if err != nil {
 		return fmt.Errorf("ask sentry: %w", err)
 	}
@@ -164,7 +179,10 @@ func (a *app) sentry(ctx context.Context, method, path string, out any) error {
 			Error string `json:"error"`
 		}
 		_ = json.NewDecoder(res.Body).Decode(&e) // the status says it too
-		return fmt.Errorf("ask sentry: %s %s", res.Status, e.Error)
+		if e.Error == "" || res.StatusCode == http.StatusInternalServerError {
+			return fmt.Errorf("ask sentry: %s %s", res.Status, state.Printable(e.Error))
+		}
+		return errors.New(state.Printable(e.Error))
 	}
 	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
 		return fmt.Errorf("ask sentry: %w", err)

@@ -64,6 +64,7 @@ func (a *app) printSite(s site.Site) {
 			fmt.Fprintf(a.out, "  as it was at %s:\n", site.Clock(v.Seen))
 		}
 		a.printState(v.State)
+		a.printStanding(s, v)
 		for _, p := range v.Probes {
 			if p.Status != verify.Pass && p.Status != verify.NotApplicable {
 				fmt.Fprintf(a.out, "  probe of %s: %s: %s: %s\n", p.Target, p.Title, p.Status, p.Evidence)

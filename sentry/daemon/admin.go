@@ -14,6 +14,16 @@ import (
 //
 //	GET  /v1/status              site.Site
 //	POST /v1/join-code?renew=1   peers.Offer
+//	GET  /v1/sync                state.Status
+//	GET  /v1/history             []state.Event, the newest first; ?path= (without the first /) &limit=50 &before=COMMIT &local=1
+//	GET  /v1/history/{commit}    state.Shown; ?path=
+//	GET  /v1/diff                {"patch": "…"}; ?from=COMMIT &to=COMMIT (the newest) &path=
+//	GET  /v1/blame               state.Blame; ?path=
+//	POST /v1/rollback            state.Rollback → state.RolledBack
+//	POST /v1/release             {"commit": "…"} (state.Held.Commit as it was seen) → state.Commit, the newest that is sent on
+//
+// COMMIT is the start of a commit's name, HEAD, HEAD~2, or a time. Errors are {"error": "what is wrong; what to do"} with a status of 4xx
+// where the request is wrong or things stand otherwise (409), 503 while no disk set serves, and 500.
 func (d *Daemon) serveAdmin(ctx context.Context) error {
 	if err := removeSocket(d.cfg.AdminSocket + ".new"); err != nil {
 		return err
@@ -35,7 +45,14 @@ func (d *Daemon) serveAdmin(ctx context.Context) error {
 		off, err := d.JoinCode(r.URL.Query().Get("renew") != "")
 		reply(w, off, err)
 	})
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	changesAPI{who: whoAsks("/"), now: func() (changes, error) {
+		e, err := d.sync.now()
+		if err != nil {
+			return nil, err
+		}
+		return e, nil
+	}}.mount(mux)
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ConnContext: withAsker}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
 	if err := srv.Serve(l); err != nil && !closed(err) {
@@ -45,10 +62,10 @@ func (d *Daemon) serveAdmin(ctx context.Context) error {
 }
 
 func reply(w http.ResponseWriter, v any, err error) {
-	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
-		w.WriteHeader(http.StatusInternalServerError)
-		v = map[string]string{"error": err.Error()}
+		replyStatus(w, http.StatusInternalServerError, err)
+		return
 	}
+	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(v) // whoever asked is gone
 }

@@ -60,13 +60,10 @@ type Config struct {
 	Log      *slog.Logger
 }
 
-// AdminSocket is where the daemon answers the command atlas; only root may connect.
-const AdminSocket = layout.Run + "/sentry.sock"
-
 // Defaults gives the configuration of an appliance.
 func Defaults(log *slog.Logger) Config {
 	return Config{
-		StateDir: layout.StateDir, Etc: "/etc", PacksDir: layout.PacksDir, SummaryFile: initapi.SummaryFile, AdminSocket: AdminSocket,
+		StateDir: layout.StateDir, Etc: "/etc", PacksDir: layout.PacksDir, SummaryFile: initapi.SummaryFile, AdminSocket: layout.AdminSocket,
 		PeerPort: layout.PeerPort, PagePort: layout.DashboardPort, SetDir: layout.SetDir, Init: initapi.NewClient(""), Kinds: verify.Kinds(), Log: log,
 	}
 }

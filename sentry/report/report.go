@@ -4,10 +4,16 @@
 //	GET  /events             server-sent events: "change" whenever something is new, and at least every five seconds
 //	POST /login, /logout
 //	POST /join-code          shows the join code, a new one with renew=1
+//	GET  /changes            the history, of everything or ?path=; ?before=COMMIT for older ones, ?local=1 for a secondary's own
+//	GET  /changes/{commit}   one change; ?path= narrows it
+//	GET  /blame?path=        who brought each line of a file
+//	POST /changes/rollback   asks, and with the plan that it showed rolls back; only the primary does
+//	POST /changes/release    asks, and sends on what is held back
 //	GET  /api/v1/status      site.Site as JSON; session or HTTP basic auth (user admin)
 //	GET  /healthz            Health, without login and without secrets
 //
-// It knows nothing by itself: Source tells. It does nothing to the server but show a join code.
+// It knows nothing by itself: Source tells. It does nothing to the server but show a join code, and order a rollback or a release of
+// the Synchronizer, who checks whether that may be.
 package report
 
 import (
@@ -36,6 +42,7 @@ type Source interface {
 	Admin() string // bcrypt hash of the administrator's password; "" = nobody can log in
 	CurrentCode() (peers.Offer, bool)
 	JoinCode(renew bool) (peers.Offer, error)
+	Changes() (Changes, error) // an error says in words why there are none
 	Subscribe() (changes <-chan struct{}, stop func())
 }
 
@@ -86,6 +93,7 @@ func New(src Source, o Options) (http.Handler, error) {
 	mux.HandleFunc("POST /login", p.login)
 	mux.HandleFunc("POST /logout", p.session(p.logout))
 	mux.HandleFunc("POST /join-code", p.session(p.joinCode))
+	p.changesRoutes(mux)
 	mux.HandleFunc("GET /events", p.session(p.events))
 	mux.HandleFunc("GET /api/v1/status", p.status)
 	mux.HandleFunc("GET /healthz", p.healthz)

@@ -80,12 +80,14 @@ func (v visitor) login() string {
 
 func TestEverySampleRenders(t *testing.T) {
 	want := map[string][]string{
-		"ready":    {"<strong>yes</strong>", "Nothing is wrong that ATLAS can see"},
-		"three":    {"<strong>yes</strong>", "MIDDLE", "by middle"},
-		"alone":    {"<strong>no</strong>", "Next: install the second server"},
-		"degraded": {"<strong>no</strong>", "missing", "<code>atlas service list</code>", "InnoDB: Unable to lock"},
-		"down":     {"<strong>not known</strong>", "What helps now: swap the disk sets", "was active"},
-		"hold":     {"<strong>no</strong>", "belong to two different sets", "RIGHT has not answered yet"},
+		"ready":     {"<strong>yes</strong>", "Nothing is wrong that ATLAS can see"},
+		"three":     {"<strong>yes</strong>", "MIDDLE", "by middle"},
+		"secondary": {"<strong>yes", "Page of LEFT"},
+		"held":      {"<strong>no", "A change is held back", "Roll back…", "Send it on as it is…", "lacks changes since"},
+		"alone":     {"<strong>no</strong>", "Next: install the second server"},
+		"degraded":  {"<strong>no</strong>", "missing", "<code>atlas service list</code>", "InnoDB: Unable to lock"},
+		"down":      {"<strong>not known</strong>", "What helps now: swap the disk sets", "was active"},
+		"hold":      {"<strong>no</strong>", "belong to two different sets", "RIGHT has not answered yet"},
 	}
 	for name, mk := range samples() {
 		t.Run(name, func(t *testing.T) {

@@ -1,8 +1,10 @@
 package report
 
 import (
+	"errors"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/peers"
 	"sayasystems.com/atlas/sentry/site"
+	"sayasystems.com/atlas/sentry/sync/state"
 	"sayasystems.com/atlas/sentry/verify"
 )
 
@@ -25,6 +28,8 @@ type sample struct {
 	hash string
 	code *peers.Offer
 	hub  chan struct{}
+
+	changes Changes // nil: none
 }
 
 func newSample(t testing.TB, mk func(time.Time) site.Site) *sample {
@@ -33,7 +38,7 @@ func newSample(t testing.TB, mk func(time.Time) site.Site) *sample {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &sample{make: mk, hash: string(h), hub: make(chan struct{})}
+	return &sample{make: mk, hash: string(h), hub: make(chan struct{}), changes: newFakeChanges()}
 }
 
 func (s *sample) Site() site.Site { return site.Judge(s.make(time.Now())) }
@@ -55,6 +60,13 @@ func (s *sample) JoinCode(renew bool) (peers.Offer, error) {
 	}
 	return *s.code, nil
 }
+func (s *sample) Changes() (Changes, error) {
+	if s.changes == nil {
+		return nil, errors.New("changes are not followed while no disk set serves on this server")
+	}
+	return s.changes, nil
+}
+
 func (s *sample) Subscribe() (<-chan struct{}, func()) { return s.hub, func() {} }
 
 type sampleServer struct {
@@ -119,7 +131,15 @@ func sampleReport(now time.Time, v sampleServer, servers []sampleServer) *site.R
 		st.Services = append(st.Services, initapi.Service{Name: p.name, Title: p.title, State: "ready", Since: now.Add(-26 * time.Hour)})
 	}
 	st.Services = append(st.Services, initapi.Service{Name: "ssh", Title: "Remote login", State: "ready", Since: now.Add(-26 * time.Hour)})
-	r := &site.Report{ID: v.name, Name: v.name, Address: v.addr, At: now, State: st}
+	r := &site.Report{ID: v.name, Name: v.name, Address: v.addr, At: now, State: st, Sync: &state.Status{At: now, Role: string(v.role), InStep: v.role == roles.Secondary}}
+	for _, t := range servers {
+		if v.role == roles.Primary && t.name != v.name {
+			r.Sync.Peers = append(r.Sync.Peers, state.Peer{Name: t.name, Up: true, Live: "c1", State: "in step", Report: now})
+		}
+	}
+	for _, p := range samplePacks {
+		r.Packs = append(r.Packs, site.Service{Name: p.name, Title: p.title})
+	}
 	for k, t := range servers {
 		for i, p := range samplePacks {
 			for j, title := range strings.Split(p.probes, "|") {
@@ -166,6 +186,24 @@ func samples() map[string]func(time.Time) site.Site {
 		"ready": func(now time.Time) site.Site { return sampleSite(now, left, right) },
 		"three": func(now time.Time) site.Site {
 			return sampleSite(now, left, right, sampleServer{name: "middle", addr: "10.7.0.13", role: roles.Secondary})
+		},
+		"secondary": func(now time.Time) site.Site { return sampleSite(now, right, left) },
+		"held": func(now time.Time) site.Site {
+			l, rt := left, right
+			l.change = func(r *site.Report) {
+				r.Sync.Held = &state.Held{
+					Since: now.Add(-7 * time.Minute), Commit: commitID(5), Good: commitID(4), Service: "apache", Words: heldWords,
+					Paths: []state.Path{"etc/apache2/sites-available/shop.conf", "etc/apache2/sites-enabled/shop.conf"},
+				}
+				r.Sync.Findings = []initapi.Finding{{
+					ID: "sync-held", Severity: "warning", Since: now.Add(-7 * time.Minute), Where: "left",
+					What: "A change is held back and not sent to the other servers: Web server does not take it (Invalid command 'DocumentRot').",
+					Next: "Correct /etc/apache2/sites-available/shop.conf, or go back to the last good state: `atlas rollback --held`. To send it on as it is: `atlas release`.",
+				}}
+				p := &r.Sync.Peers[0]
+				p.Behind, p.Since = 2, now.Add(-7*time.Minute)
+			}
+			return sampleSite(now, l, rt)
 		},
 		"alone": func(now time.Time) site.Site { return sampleSite(now, left) },
 		"degraded": func(now time.Time) site.Site {
@@ -242,25 +280,32 @@ func TestServeSamples(t *testing.T) {
 	t.Fatal(http.Serve(l, mux)) //nolint:gosec // for looking only
 }
 
-// open gives every visitor a session, so that a browser without hands sees the page.
+// open gives every visitor a session, so that a browser without hands sees the page. With ?press=1 it presses the button that posts there.
 func open(h http.Handler) http.Handler {
 	var cookie *http.Cookie
+	var token string
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if cookie == nil {
-			req, _ := http.NewRequest(http.MethodPost, "/login", strings.NewReader("password=correct+horse"))
-			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-			req.RemoteAddr = r.RemoteAddr
-			rec := recorder{header: http.Header{}}
-			h.ServeHTTP(&rec, req)
-			cookie = (&http.Response{Header: rec.header}).Cookies()[0]
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, pressed("/login", r.RemoteAddr, "password=correct+horse"))
+			cookie = rec.Result().Cookies()[0]
+			rec, req := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)
+			req.AddCookie(cookie)
+			h.ServeHTTP(rec, req)
+			_, rest, _ := strings.Cut(rec.Body.String(), `name="token" value="`)
+			token, _, _ = strings.Cut(rest, `"`)
+		}
+		if r.URL.Query().Get("press") != "" {
+			r = pressed(r.URL.RequestURI(), r.RemoteAddr, "token="+token+"&plan="+r.URL.Query().Get("plan"))
 		}
 		r.AddCookie(cookie)
 		h.ServeHTTP(w, r)
 	})
 }
 
-type recorder struct{ header http.Header }
-
-func (r *recorder) Header() http.Header         { return r.header }
-func (r *recorder) Write(b []byte) (int, error) { return len(b), nil }
-func (r *recorder) WriteHeader(int)             {}
+func pressed(path, remote, body string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.RemoteAddr = remote
+	return r
+}

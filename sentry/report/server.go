@@ -28,6 +28,7 @@ type serverView struct {
 	Services          []serviceView
 	Network           []probeView
 	Unknown, LastSeen string
+	Standing          *site.Standing // with the changes of settings; nil: nothing to tell
 }
 
 type fact struct{ Name, Value string }
@@ -90,6 +91,9 @@ func serverOf(st site.Site, s site.Server) serverView {
 	}
 	v.Services = servicesOf(st, s, v.Observers)
 	v.Network = networkOf(st, s)
+	if y, ok := st.Standing(s); ok {
+		v.Standing = &y
+	}
 	return v
 }
 

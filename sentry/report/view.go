@@ -29,6 +29,12 @@ type view struct {
 	Boots        []bootView
 	Swap         swapView
 	Join         joinView
+
+	Held       *heldView
+	Primary    bool   // this server can roll back
+	URL        string // the primary's page of changes, if that is another server
+	Changes    []eventView
+	ChangesWhy string // why none are shown
 }
 
 type verdictView struct {
@@ -75,6 +81,9 @@ func (p *Page) view(s *session) view {
 	}
 	v.Swap = swapOf(st)
 	v.Join = p.joinOf(st, s)
+	v.Held = heldOf(st)
+	v.Primary, _, v.URL = placeOf(st)
+	v.Changes, v.ChangesWhy = p.newest()
 	return v
 }
 

@@ -18,6 +18,7 @@ func Judge(s Site) Site {
 	for i := range s.Servers {
 		if r := s.Servers[i].Report; r != nil {
 			s.Servers[i].State, s.Servers[i].Boot, s.Servers[i].Probes = r.State, r.Boot, r.Probes
+			s.Servers[i].Sync = r.Sync
 		}
 		if s.Servers[i].Probes == nil {
 			s.Servers[i].Probes = []verify.Result{}

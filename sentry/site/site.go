@@ -57,6 +57,7 @@ type Server struct {
 	State  *initapi.State      `json:"state"`
 	Boot   *initapi.BootReport `json:"boot,omitempty"`
 	Probes []verify.Result     `json:"probes"`
+	Sync   *state.Status       `json:"sync,omitempty"`
 }
 
 // Fresh tells whether the server's report is evidence at now.

@@ -254,7 +254,7 @@ func TestCarried(t *testing.T) {
 		st := left.engine.Status()
 		return len(st.Peers) == 1 && st.Peers[0].State == "in step" && st.Peers[0].Behind == 0 && right.engine.Status().InStep
 	})
-	events, err := left.engine.Events(Query{Path: "etc/hosts"})
+	events, err := left.engine.Events(state.Query{Path: "etc/hosts"})
 	must(t, err)
 	if len(events) != 2 || events[0].Title != "changed etc/hosts" {
 		t.Errorf("history of etc/hosts: %+v", events)
@@ -275,9 +275,9 @@ func TestHeldAndRolledBack(t *testing.T) {
 	if got := right.read("etc/web/site.conf") + right.read("etc/hosts"); strings.Contains(got, "broken") || strings.Contains(got, "later") {
 		t.Errorf("right has %q", got)
 	}
-	got, err := left.engine.Rollback(context.Background(), Rollback{Path: "etc/web/site.conf"}, state.Who{Program: "atlas", User: "root"})
+	got, err := left.engine.Rollback(context.Background(), state.Rollback{Path: "etc/web/site.conf"}, state.Who{Program: "atlas", User: "root"})
 	must(t, err)
-	if got.Commit == nil || len(got.Changes) != 1 || left.read("etc/web/site.conf") != "listen 80\n" || !left.told("reload web") {
+	if got.Commit == nil || len(got.Files) != 1 || left.read("etc/web/site.conf") != "listen 80\n" || !left.told("reload web") {
 		t.Errorf("rolled back: %+v; file %q", got, left.read("etc/web/site.conf"))
 	}
 	eventually(t, "released", func() bool { return left.engine.Status().Held == nil && !left.finding("sync-held") })
@@ -293,7 +293,7 @@ func TestPrimaryWins(t *testing.T) {
 	eventually(t, "put back", func() bool {
 		return right.read("etc/hosts") == left.read("etc/hosts") && right.finding("sync-local-change")
 	})
-	events, err := right.engine.Events(Query{Path: "etc/hosts", Local: true})
+	events, err := right.engine.Events(state.Query{Path: "etc/hosts", Local: true})
 	must(t, err)
 	if len(events) < 2 {
 		t.Fatalf("own line of right: %+v", events)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/sync/apply"
 	"sayasystems.com/atlas/sentry/sync/check"
@@ -174,20 +175,28 @@ func (e *Engine) let(c state.Commit) {
 	}
 }
 
-// Release sends on what is held back, as it is.
-func (e *Engine) Release(ctx context.Context, who state.Who) (state.Commit, error) {
+// Release sends on what is held back, as it is. commit is Held.Commit as it was seen by who orders it; "" = whatever it is.
+func (e *Engine) Release(ctx context.Context, commit string, who state.Who) (state.Commit, error) {
 	var out state.Commit
-	err := e.do(ctx, func(context.Context) error {
+	if err := e.do(ctx, func(context.Context) error {
 		head, ok := e.repo.Head(state.Site)
-		if e.cfg.Sender == nil || !ok || e.Status().Held == nil {
+		held := e.Status().Held
+		switch {
+		case e.cfg.Role == roles.Secondary:
+			return errSecondary
+		case e.cfg.Sender == nil || !ok || held == nil:
 			return errNothingHeld
+		case commit != "" && commit != held.Commit:
+			return errElse
 		}
 		e.log.Warn("change released by hand", "commit", short(head.ID), "who", who.String())
 		e.let(head)
 		out = head
 		return nil
-	})
-	return out, err
+	}); err != nil {
+		return state.Commit{}, err
+	}
+	return out, nil
 }
 
 // title names a service for people.

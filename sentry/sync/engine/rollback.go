@@ -2,10 +2,14 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 
+	"sayasystems.com/atlas/image/pack"
 	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/sync/apply"
 	"sayasystems.com/atlas/sentry/sync/check"
@@ -19,41 +23,35 @@ var (
 	errNothingHeld = errors.New("no change is held back")
 	errSecondary   = errors.New("this server follows the primary; do it there")
 	errSame        = errors.New("nothing differs from then")
+	errWhen        = errors.New("to which time or commit? Say --to; atlas history shows them")
+	errNoService   = errors.New("there is no such service here; atlas service list shows them")
+	errElse        = errors.New("something else was changed meanwhile: look again at what would be done")
 )
 
-// Rollback says what to go back to. Exactly one of Path, Service and All chooses the files.
-type Rollback struct {
-	Path    state.Path // a file or directory
-	Service string     // all configuration of a service
-	All     bool
-	To      string // commit, "HEAD~2" or a time; see history.Resolve. "" = the state before the newest commit that changed the chosen files
-	Held    bool   // to the newest state that was not held back; of what is held back
-	Try     bool   // only tell what would be done
-}
-
-// RolledBack tells what was done.
-type RolledBack struct {
-	To       state.Commit    `json:"to"`
-	Commit   *state.Commit   `json:"commit,omitempty"` // the new one; nil if only tried
-	Changes  []state.Change  `json:"changes"`
-	Verdicts []check.Verdict `json:"verdicts,omitempty"`
-	Services []string        `json:"services,omitempty"` // told to take their files anew
-	Trouble  []string        `json:"trouble,omitempty"`  // services that could not
-}
-
 // Rollback brings files of the primary back to what they were. The services' checkers are asked before; what they refuse is not done.
-func (e *Engine) Rollback(ctx context.Context, r Rollback, who state.Who) (RolledBack, error) {
-	var out RolledBack
-	err := e.do(ctx, func(ctx context.Context) error {
+func (e *Engine) Rollback(ctx context.Context, r state.Rollback, who state.Who) (state.RolledBack, error) {
+	var out state.RolledBack
+	if err := r.Check(); err != nil {
+		return out, err
+	}
+	if err := e.do(ctx, func(ctx context.Context) error {
 		var err error
 		out, err = e.rollback(ctx, r, who)
 		return err
-	})
-	return out, err
+	}); err != nil {
+		return state.RolledBack{}, err // out may still be written to
+	}
+	return out, nil
 }
 
-func (e *Engine) rollback(ctx context.Context, r Rollback, who state.Who) (RolledBack, error) {
-	var out RolledBack
+// Stands tells whether an error of Rollback or Release is about how things stand, and none of this program.
+func Stands(err error) bool {
+	var refused *refusedError
+	return errors.As(err, &refused) || slices.ContainsFunc([]error{errNothingHeld, errSecondary, errSame, errElse, errWhen, errNoService}, func(e error) bool { return errors.Is(err, e) })
+}
+
+func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) (state.RolledBack, error) {
+	var out state.RolledBack
 	if e.cfg.Role != roles.Primary {
 		return out, errSecondary
 	}
@@ -67,40 +65,52 @@ func (e *Engine) rollback(ctx context.Context, r Rollback, who state.Who) (Rolle
 	if err != nil {
 		return out, fmt.Errorf("compare with %s: %w", short(to.ID), err)
 	}
-	out.Changes = slices.DeleteFunc(all, func(c state.Change) bool {
+	changes := slices.DeleteFunc(all, func(c state.Change) bool {
 		return c.Path.Under(state.Exports) || e.facts.Class(c.Path) == class.Derived || !e.chosen(r, c.Path)
 	})
-	if len(out.Changes) == 0 {
+	if len(changes) == 0 {
 		return out, errSame
 	}
-	gen, err := e.applier.Stage(ctx, out.Changes)
+	for _, c := range changes {
+		out.Files = append(out.Files, state.Touched{Path: c.Path, Verb: c.Verb()})
+	}
+	if out.Plan, err = plan(to, changes); err != nil {
+		return out, err
+	}
+	if r.Plan != "" && r.Plan != out.Plan {
+		return out, errElse
+	}
+	gen, err := e.applier.Stage(ctx, changes)
 	if err != nil {
 		return out, fmt.Errorf("prepare the files: %w", err)
 	}
-	names := apply.Affected(e.facts.Packs, out.Changes)
-	if checks := e.checks(out.Changes); len(checks) > 0 {
+	names := apply.Affected(e.facts.Packs, changes)
+	if checks := e.checks(changes); len(checks) > 0 {
 		c, err := gen.Layers()
 		if err != nil {
 			return out, errors.Join(err, gen.Discard())
 		}
-		out.Verdicts = e.cfg.Helper.Run(ctx, checks, &c)
-		for _, v := range out.Verdicts {
+		for _, v := range e.cfg.Helper.Run(ctx, checks, &c) {
+			out.Verdicts = append(out.Verdicts, state.Verdict{Service: v.Service, Title: v.Title, Result: string(v.Result), Words: v.Output})
 			if v.Result != check.Pass {
 				return out, errors.Join(&refusedError{verdict: v, title: e.title(v.Service)}, gen.Discard())
 			}
 		}
 	}
 	if r.Try {
-		return out, gen.Discard()
+		out.Services = names
+		text, err := e.repo.PatchOf(changes, e.facts.Hide)
+		out.Patch = string(text)
+		return out, errors.Join(err, gen.Discard())
 	}
 	if _, err := gen.Apply(ctx); err != nil {
 		return out, fmt.Errorf("put the files back: %w", err)
 	}
 	var edits []history.Edit
-	for _, c := range out.Changes {
+	for _, c := range changes {
 		edits = append(edits, history.Edit{Path: c.Path, Entry: c.After})
 	}
-	m := history.Meta{Who: who, Title: "rolled back " + what(r) + " to " + to.At.Local().Format("2006-01-02 15:04"), Rollback: to.ID, Image: e.cfg.Image}
+	m := history.Meta{Who: who, Title: "rolled back " + r.What() + " to " + to.At.Local().Format("2006-01-02 15:04"), Rollback: to.ID, Image: e.cfg.Image}
 	c, _, err := e.repo.Record(state.Site, edits, m)
 	if err != nil {
 		return out, fmt.Errorf("the files are back, but that could not be recorded: %w", err)
@@ -122,7 +132,10 @@ func (e *Engine) rollback(ctx context.Context, r Rollback, who state.Who) (Rolle
 }
 
 // target finds the commit to go back to.
-func (e *Engine) target(r Rollback) (state.Commit, error) {
+func (e *Engine) target(r state.Rollback) (state.Commit, error) {
+	if r.Service != "" && !slices.ContainsFunc(e.facts.Packs, func(p pack.Pack) bool { return p.Name == r.Service }) {
+		return state.Commit{}, fmt.Errorf("service %.40q: %w", r.Service, errNoService)
+	}
 	switch held := e.Status().Held; {
 	case r.Held && held == nil:
 		return state.Commit{}, errNothingHeld
@@ -133,20 +146,20 @@ func (e *Engine) target(r Rollback) (state.Commit, error) {
 	}
 	o := history.LogOptions{Path: r.Path, Limit: 1}
 	if r.Service != "" {
-		return state.Commit{}, errors.New("to which time or commit? Say --to; atlas history shows them")
+		return state.Commit{}, errWhen
 	}
 	last, err := e.repo.Log(state.Site, o)
 	if err != nil {
 		return state.Commit{}, err
 	}
 	if len(last) == 0 || last[0].Parent == "" {
-		return state.Commit{}, fmt.Errorf("%w: nothing else is recorded of %s", history.ErrNotFound, what(r))
+		return state.Commit{}, fmt.Errorf("%w: nothing else is recorded of %s", history.ErrNotFound, r.What())
 	}
 	return e.repo.Commit(last[0].Parent)
 }
 
 // chosen tells whether a rollback is about a path.
-func (e *Engine) chosen(r Rollback, p state.Path) bool {
+func (e *Engine) chosen(r state.Rollback, p state.Path) bool {
 	switch {
 	case r.All:
 		return true
@@ -158,14 +171,14 @@ func (e *Engine) chosen(r Rollback, p state.Path) bool {
 	return p.Under(r.Path)
 }
 
-func what(r Rollback) string {
-	switch {
-	case r.Held && r.Path == "" && r.Service == "":
-		return "what was held back"
-	case r.All:
-		return "everything"
-	case r.Service != "":
-		return r.Service
+// plan names what a rollback does, so that what is confirmed is what was shown.
+func plan(to state.Commit, changes []state.Change) (string, error) {
+	h := sha256.New()
+	if err := json.NewEncoder(h).Encode(struct {
+		To      string
+		Changes []state.Change
+	}{to.ID, changes}); err != nil {
+		return "", fmt.Errorf("sum up what would be done: %w", err)
 	}
-	return "/" + string(r.Path)
+	return hex.EncodeToString(h.Sum(nil)[:16]), nil
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 
 	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/sync/carry"
@@ -9,32 +10,11 @@ import (
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
-// Event is a commit with what it changed, as lists show it.
-type Event struct {
-	state.Commit
-	Files []File `json:"files"`
-	More  int    `json:"more,omitempty"` // files that are not listed
-}
-
-// File is one changed path of an event.
-type File struct {
-	Path state.Path `json:"path"`
-	Verb string     `json:"verb"` // see state.Change.Verb
-}
-
-// Query chooses events.
-type Query struct {
-	Path   state.Path
-	Limit  int    // 0: 50
-	Before string // commit: only older ones
-	Local  bool   // on a secondary: what was made of it here, and changed here
-}
-
 // mostFiles is how many files of an event a list names.
 const mostFiles = 20
 
 // Events lists what was changed, the newest first.
-func (e *Engine) Events(q Query) ([]Event, error) {
+func (e *Engine) Events(q state.Query) ([]state.Event, error) {
 	if q.Limit <= 0 || q.Limit > 1000 {
 		q.Limit = 50
 	}
@@ -46,7 +26,7 @@ func (e *Engine) Events(q Query) ([]Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Event, 0, len(commits))
+	out := make([]state.Event, 0, len(commits))
 	for _, c := range commits {
 		ev, err := e.event(c)
 		if err != nil {
@@ -57,40 +37,46 @@ func (e *Engine) Events(q Query) ([]Event, error) {
 	return out, nil
 }
 
-func (e *Engine) event(c state.Commit) (Event, error) {
-	ev := Event{Commit: c, Files: []File{}}
+func (e *Engine) event(c state.Commit) (state.Event, error) {
+	ev := state.Event{Commit: c, Files: []state.Touched{}}
 	changes, err := e.repo.Diff(c.Parent, c.ID)
 	if err != nil {
 		return ev, err
 	}
-	for _, ch := range changes {
-		if len(ev.Files) == mostFiles {
-			ev.More = len(changes) - mostFiles
-			break
-		}
-		ev.Files = append(ev.Files, File{ch.Path, ch.Verb()})
+	// A directory that came or went with what is in it is told by that.
+	bare := func(ch state.Change) bool {
+		return (ch.Before == nil || ch.After == nil) && (ch.Before == nil || ch.Before.Kind == state.Dir) && (ch.After == nil || ch.After.Kind == state.Dir)
 	}
+	if slices.ContainsFunc(changes, func(ch state.Change) bool { return !bare(ch) }) {
+		changes = slices.DeleteFunc(changes, bare)
+	}
+	for i, ch := range changes {
+		if i == 0 {
+			ev.Below = ch.Path.Dir()
+		}
+		for ev.Below != "" && !ch.Path.Under(ev.Below) {
+			ev.Below = ev.Below.Dir()
+		}
+		if i < mostFiles {
+			ev.Files = append(ev.Files, state.Touched{Path: ch.Path, Verb: ch.Verb()})
+		}
+	}
+	ev.More = len(changes) - len(ev.Files)
 	return ev, nil
 }
 
-// Shown is an event with its text.
-type Shown struct {
-	Event
-	Patch string `json:"patch"` // unified, secrets left out; "" below Path if nothing of it changed
-}
-
 // Show gives one commit as text.
-func (e *Engine) Show(name string, path state.Path) (Shown, error) {
+func (e *Engine) Show(name string, path state.Path) (state.Shown, error) {
 	c, err := e.resolve(name)
 	if err != nil {
-		return Shown{}, err
+		return state.Shown{}, err
 	}
 	ev, err := e.event(c)
 	if err != nil {
-		return Shown{}, err
+		return state.Shown{}, err
 	}
 	text, err := e.repo.Patch(c.Parent, c.ID, path, e.facts.Hide)
-	return Shown{Event: ev, Patch: string(text)}, err
+	return state.Shown{Event: ev, Patch: string(text)}, err
 }
 
 // Diff gives the difference between two commits as text; to "" is the newest.
@@ -111,12 +97,18 @@ func (e *Engine) Diff(from, to string, path state.Path) (string, error) {
 }
 
 // Blame tells who brought each line of a file.
-func (e *Engine) Blame(path state.Path) ([]history.Line, error) {
+func (e *Engine) Blame(path state.Path) (state.Blame, error) {
+	out := state.Blame{Lines: []state.Line{}, Commits: map[string]state.Commit{}}
 	head, ok := e.repo.Head(state.Site)
 	if !ok {
-		return nil, fmt.Errorf("/%s: %w", path, history.ErrNotFound)
+		return out, fmt.Errorf("%s: %w", path.Word(), history.ErrNotFound)
 	}
-	return e.repo.Blame(head.ID, path, e.facts.Hide)
+	lines, err := e.repo.Blame(head.ID, path, e.facts.Hide)
+	for _, l := range lines {
+		out.Lines = append(out.Lines, state.Line{Text: l.Text, Commit: l.Commit.ID})
+		out.Commits[l.Commit.ID] = l.Commit
+	}
+	return out, err
 }
 
 // resolve finds a commit on the site's line, or else on this server's own.

@@ -31,6 +31,11 @@ func (r *Repo) Patch(a, b string, path state.Path, hide Hide) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r.PatchOf(list, hide)
+}
+
+// PatchOf is Patch of chosen changes.
+func (r *Repo) PatchOf(list []state.Change, hide Hide) ([]byte, error) {
 	var out bytes.Buffer
 	for i, c := range list {
 		if out.Len() > patchMax {

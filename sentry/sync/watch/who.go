@@ -30,6 +30,11 @@ type authors struct {
 	known map[int]*seen
 }
 
+// Author tells who a process of this moment belongs to, as Action.Who does. user names accounts.
+func Author(pid int, user func(uid uint32) string) state.Who {
+	return newAuthors("/proc", user).of(pid, false, time.Now()).who
+}
+
 type seen struct {
 	start   uint64
 	comm    string
