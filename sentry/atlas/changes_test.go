@@ -31,7 +31,7 @@ type fakeSentry struct {
 	held   *state.Held
 }
 
-func at(min int) time.Time { return time.Date(2026, 11, 22, 14, min, 10, 0, time.Local) }
+func at(minute int) time.Time { return time.Date(2026, 11, 22, 14, minute, 10, 0, time.Local) }
 
 func events() []state.Event {
 	anna := state.Who{Program: "vi", User: "root", Login: "anna", From: "10.7.0.50"}
@@ -124,7 +124,8 @@ func TestHistoryCommands(t *testing.T) {
 		asked, want string
 	}{
 		{
-			[]string{"history"}, "GET /v1/history?limit=50",
+			[]string{"history"},
+			"GET /v1/history?limit=50",
 			"2026-11-22 14:30:10  evil\\x1b[2J, by www-data             added /etc/\\x1b[31m<b>\\xff\\u202e\\n  ab12cd03\n" +
 				"2026-11-22 14:02:10  vi, by anna as root, from 10.7.0.50  changed /etc/hosts  ab12cd02\n" +
 				"2026-11-22 14:00:10  found when the server started        added 712 files  ab12cd01\n",
@@ -142,7 +143,8 @@ func TestHistoryCommands(t *testing.T) {
 		{[]string{"diff", "2026-11-21"}, "GET /v1/diff?from=2026-11-21", ""},
 		{[]string{"diff", "HEAD~4", "."}, "GET /v1/diff?from=HEAD~4&path=etc", ""},
 		{
-			[]string{"blame", "hosts"}, "GET /v1/blame?path=etc%2Fhosts",
+			[]string{"blame", "hosts"},
+			"GET /v1/blame?path=etc%2Fhosts",
 			"ab12cd02  2026-11-22 14:02:10  anna         1  127.0.0.1\tlocalhost\nab12cd01  2026-11-22 14:00:10  not known    2  x\\x1b[2J\n",
 		},
 	} {

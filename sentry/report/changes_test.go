@@ -3,6 +3,7 @@ package report
 import (
 	"errors"
 	"html"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -167,9 +168,7 @@ func TestRollBackOnThePage(t *testing.T) {
 			v, f, _ := visitChanges(t, "held")
 			_, body := v.get(c.page)
 			action, fields := form(t, body, c.button)
-			for k, x := range c.more {
-				fields[k] = x
-			}
+			maps.Copy(fields, c.more)
 			code, body := v.post(action, fields)
 			if code != http.StatusOK || !strings.Contains(body, "Nothing was done yet") || !strings.Contains(body, "DocumentRoot /srv/www/shop\n") || !strings.Contains(body, "checkers take it") {
 				t.Fatalf("asked = %d %s", code, body)

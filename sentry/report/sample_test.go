@@ -60,6 +60,7 @@ func (s *sample) JoinCode(renew bool) (peers.Offer, error) {
 	}
 	return *s.code, nil
 }
+
 func (s *sample) Changes() (Changes, error) {
 	if s.changes == nil {
 		return nil, errors.New("changes are not followed while no disk set serves on this server")

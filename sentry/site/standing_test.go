@@ -30,17 +30,20 @@ func TestStanding(t *testing.T) {
 		},
 		{
 			"refused", func(l, _ *Server) { l.Report.Sync.Peers[0].State = "refused" },
-			Standing{"fail", "RIGHT could not take over a change of the primary", ""}, Standing{"fail", "could not take over a change of the primary", ""},
+			Standing{"fail", "RIGHT could not take over a change of the primary", ""},
+			Standing{"fail", "could not take over a change of the primary", ""},
 		},
 		{
 			"held", func(l, _ *Server) {
 				l.Report.Sync.Held = &state.Held{Since: at, Service: "web", Words: "\nline 3: bad\nmore\n"}
 			},
-			Standing{"warn", "a change is held back since " + clock, "line 3: bad"}, Standing{"pass", "in step", ""},
+			Standing{"warn", "a change is held back since " + clock, "line 3: bad"},
+			Standing{"pass", "in step", ""},
 		},
 		{
 			"missing", func(l, _ *Server) { l.Report.Sync.Peers[0].Missing = true },
-			Standing{"unknown", "RIGHT has not reported for more than a minute", ""}, Standing{"unknown", "has not reported for more than a minute", ""},
+			Standing{"unknown", "RIGHT has not reported for more than a minute", ""},
+			Standing{"unknown", "has not reported for more than a minute", ""},
 		},
 		{"silent", func(l, _ *Server) { l.Report.Sync.At = at }, Standing{"fail", "stands still since " + clock, "Changes are not recorded."}, Standing{"pass", "in step", ""}},
 		{"not yet", func(_, r *Server) { r.Report.Sync = nil }, Standing{"pass", "in step", "Every change is live on the other servers."}, Standing{"unknown", "changes are not followed yet", ""}},

@@ -17,6 +17,7 @@ import (
 
 const (
 	serviceAddress = "10.7.0.10"
+	emulated       = 5 // limits are for native speed; an emulated processor is slower by this and more
 	bootTimeout    = 15 * time.Minute // a first boot makes every database; software emulation on a busy machine; a test fails long after a person would worry
 )
 
@@ -233,6 +234,9 @@ func (s *site) off(t *testing.T, names ...string) {
 // eventually retries until f returns nil or the time is over.
 func eventually(t *testing.T, what string, timeout time.Duration, f func() error) {
 	t.Helper()
+	if os.Getenv("ATLAS_LAB_TESTS") == "vm" {
+		timeout *= emulated
+	}
 	deadline := time.Now().Add(timeout)
 	for {
 		err := f()

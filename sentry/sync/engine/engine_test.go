@@ -286,6 +286,46 @@ func TestHeldAndRolledBack(t *testing.T) {
 	})
 }
 
+func TestHeldOrders(t *testing.T) {
+	left, right := site(t)
+	eventually(t, "first state on right", func() bool { return right.engine.Status().InStep })
+	ctx, root := context.Background(), state.Who{Program: "atlas", User: "root"}
+	if _, err := left.engine.Release(ctx, "", root); !Stands(err) {
+		t.Errorf("release of nothing: %v", err)
+	}
+	if _, err := right.engine.Rollback(ctx, state.Rollback{Path: "etc/hosts"}, root); !Stands(err) {
+		t.Errorf("rollback on the secondary: %v", err)
+	}
+	if _, err := right.engine.Release(ctx, "", root); !Stands(err) {
+		t.Errorf("release on the secondary: %v", err)
+	}
+	write(t, left.path("etc/web/site.conf"), "broken\n")
+	eventually(t, "held", func() bool { return left.engine.Status().Held != nil })
+	held := left.engine.Status().Held
+	pause()
+	write(t, left.path("etc/hosts"), "unrelated\n")
+	eventually(t, "the later change is judged too", func() bool { h := left.engine.Status().Held; return h != nil && h.Commit != held.Commit })
+	if _, err := left.engine.Release(ctx, held.Commit, root); !Stands(err) {
+		t.Errorf("release of what has changed since it was seen: %v", err)
+	}
+	if _, err := left.engine.Rollback(ctx, state.Rollback{Path: "etc/web/site.conf", To: "HEAD"}, root); !Stands(err) {
+		t.Errorf("rollback to what is: %v", err)
+	}
+	plan, err := left.engine.Rollback(ctx, state.Rollback{Held: true, Try: true}, root)
+	must(t, err)
+	if len(plan.Files) != 2 || !slices.Contains(plan.Services, "web") || !strings.Contains(plan.Patch, "-broken\n+listen 80\n") || left.read("etc/web/site.conf") != "broken\n" {
+		t.Errorf("plan: %+v", plan)
+	}
+	if _, err := left.engine.Release(ctx, left.engine.Status().Held.Commit, root); err != nil {
+		t.Error(err)
+	}
+	// The other server's checkers still look at it.
+	eventually(t, "right refuses", func() bool { return right.finding("sync-refused") })
+	if got := right.read("etc/web/site.conf"); got != "listen 80\n" {
+		t.Errorf("right took %q", got)
+	}
+}
+
 func TestPrimaryWins(t *testing.T) {
 	left, right := site(t)
 	eventually(t, "first state on right", func() bool { return right.engine.Status().InStep })
