@@ -155,7 +155,7 @@ func changeOf(f frame, e state.Shown, path state.Path, services []site.Service) 
 		if t.Verb == "removed" {
 			w.Blame = ""
 		}
-		if f.Primary && e.Parent != "" && !t.Path.Under(state.Exports) {
+		if f.Primary && e.Parent != "" && (t.Verb != "added" || !t.Path.Under(state.Exports)) { // what a database holds cannot be taken away whole
 			w.Back = rollbackURL(t.Path, e.Parent)
 		}
 		v.Files = append(v.Files, w)

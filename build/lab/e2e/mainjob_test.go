@@ -37,6 +37,7 @@ func TestMainJob(t *testing.T) {
 		if got := s.serviceMAC(t); got != mac {
 			t.Errorf("after swap %d the service address has MAC %s; want %s as before", i+1, got, mac)
 		}
+		s.follows(t, order[0], order[1], fmt.Sprintf("swap %d", i+1))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"sayasystems.com/atlas/image/pack"
 	"sayasystems.com/atlas/roles"
@@ -65,9 +66,7 @@ func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) 
 	if err != nil {
 		return out, fmt.Errorf("compare with %s: %w", short(to.ID), err)
 	}
-	changes := slices.DeleteFunc(all, func(c state.Change) bool {
-		return c.Path.Under(state.Exports) || e.facts.Class(c.Path) == class.Derived || !e.chosen(r, c.Path)
-	})
+	changes := slices.DeleteFunc(all, func(c state.Change) bool { return !e.returns(c) || !e.chosen(r, c.Path) })
 	if len(changes) == 0 {
 		return out, errSame
 	}
@@ -80,12 +79,18 @@ func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) 
 	if r.Plan != "" && r.Plan != out.Plan {
 		return out, errElse
 	}
-	gen, err := e.applier.Stage(ctx, changes)
+	files, dumps := split(changes)
+	for _, d := range dumps {
+		if x, _ := e.exportAt(d.Path); !e.ready(x.Service) {
+			return out, fmt.Errorf("%s: %w", e.title(x.Service), errNotReady)
+		}
+	}
+	gen, err := e.applier.Stage(ctx, files)
 	if err != nil {
 		return out, fmt.Errorf("prepare the files: %w", err)
 	}
-	names := apply.Affected(e.facts.Packs, changes)
-	if checks := e.checks(changes); len(checks) > 0 {
+	names := apply.Affected(e.facts.Packs, files)
+	if checks := e.checks(files); len(checks) > 0 {
 		c, err := gen.Layers()
 		if err != nil {
 			return out, errors.Join(err, gen.Discard())
@@ -106,8 +111,12 @@ func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) 
 	if _, err := gen.Apply(ctx); err != nil {
 		return out, fmt.Errorf("put the files back: %w", err)
 	}
+	done := append(files, e.loadBack(ctx, dumps, &out)...)
+	if len(done) == 0 {
+		return out, fmt.Errorf("nothing could be brought back: %s", strings.Join(out.Trouble, "; "))
+	}
 	var edits []history.Edit
-	for _, c := range changes {
+	for _, c := range done {
 		edits = append(edits, history.Edit{Path: c.Path, Entry: c.After})
 	}
 	m := history.Meta{Who: who, Title: "rolled back " + r.What() + " to " + to.At.Local().Format("2006-01-02 15:04"), Rollback: to.ID, Image: e.cfg.Image}
@@ -120,6 +129,13 @@ func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) 
 	if err := e.applier.Confirm(); err != nil {
 		e.log.Warn("staged files of a rollback stay there", "err", err)
 	}
+	for _, n := range names {
+		if c, ok := e.facts.Derive(n); ok {
+			if _, err := run(ctx, c, nil); err != nil {
+				out.Trouble = append(out.Trouble, fmt.Sprintf("%s: make anew what follows from its files: %v", e.title(n), err))
+			}
+		}
+	}
 	for _, t := range apply.Tell(ctx, e.cfg.Services, e.facts.Packs, names) {
 		out.Services = append(out.Services, t.Service)
 		if t.Err != nil {
@@ -129,6 +145,30 @@ func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) 
 	e.step(ctx)
 	e.cfg.Changed()
 	return out, nil
+}
+
+// loadBack makes databases what they were, and gives those that are. What they really hold then is looked at once more.
+func (e *Engine) loadBack(ctx context.Context, dumps []state.Change, out *state.RolledBack) (done []state.Change) {
+	for _, d := range dumps {
+		x, _ := e.exportAt(d.Path)
+		if err := e.load(ctx, x, d.After.Data); err != nil {
+			out.Trouble = append(out.Trouble, fmt.Sprintf("%s: %v", e.title(x.Service), err))
+		} else {
+			done = append(done, d)
+		}
+		trigger(e.triggers[d.Path])
+	}
+	return done
+}
+
+// returns tells whether a path can go back: all but what is made of the rest, and databases that this site does not run, or of which
+// nothing was recorded then.
+func (e *Engine) returns(c state.Change) bool {
+	if c.Path.Under(state.Exports) {
+		_, ok := e.exportAt(c.Path)
+		return ok && c.After != nil && c.After.Kind == state.File
+	}
+	return e.facts.Class(c.Path) != class.Derived
 }
 
 // target finds the commit to go back to.
@@ -164,9 +204,9 @@ func (e *Engine) chosen(r state.Rollback, p state.Path) bool {
 	case r.All:
 		return true
 	case r.Service != "":
-		return slices.Contains(apply.Affected(e.facts.Packs, []state.Change{{Path: p}}), r.Service)
+		return p.Under(state.Exports+"/"+state.Path(r.Service)) || slices.Contains(apply.Affected(e.facts.Packs, []state.Change{{Path: p}}), r.Service)
 	case r.Held && r.Path == "":
-		return true
+		return !p.Under(state.Exports) // checkers refuse files: whom databases took in meanwhile stays
 	}
 	return p.Under(r.Path)
 }
