@@ -131,7 +131,7 @@ func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) 
 	}
 	for _, n := range names {
 		if c, ok := e.facts.Derive(n); ok {
-			if _, err := run(ctx, c, nil); err != nil {
+			if _, err := e.run(ctx, c, nil); err != nil {
 				out.Trouble = append(out.Trouble, fmt.Sprintf("%s: make anew what follows from its files: %v", e.title(n), err))
 			}
 		}

@@ -145,7 +145,7 @@ func (e *Engine) loads(ctx context.Context, head state.Commit, dumps []state.Cha
 		out.head = head
 		for _, n := range names {
 			if c, ok := facts.Derive(n); ok {
-				if _, err := run(ctx, c, nil); err != nil {
+				if _, err := e.run(ctx, c, nil); err != nil {
 					out.told = append(out.told, apply.Told{Service: n, Verb: "derive", Err: err})
 				}
 			}
