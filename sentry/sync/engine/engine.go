@@ -199,6 +199,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	})
 	e.begin(ctx)
 	e.exports(ctx)
+	e.background.Go(func() { e.upkeep(ctx) })
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	rescan := time.NewTicker(e.cfg.Rescan)
