@@ -15,7 +15,7 @@ export CGO_ENABLED := 0
 GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULN    := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: bench-boot twin-silence services help setup build image demo demo-down test test-unit test-md test-namespace test-vm cuts fuzz lint vuln repro clean
+.PHONY: bench-boot bench-sync twin-silence services help setup build image demo demo-down test test-unit test-md test-namespace test-vm cuts fuzz lint vuln repro clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -58,6 +58,11 @@ twin-silence: ## what a twin sends, listened to at the switch for ten minutes, a
 ROUNDS ?= 5
 bench-boot: image ## boot time and memory against the same services under systemd, in the vm lab (ROUNDS boots of each, in turn)
 	@$(BUILD) bench-boot --image $$(ls -t $(OUT)/atlas-*.img | head -n 1) --rounds $(ROUNDS)
+
+WRITES ?= 200
+bench-sync: image ## how fast a change reaches the other server, beside lsyncd with rsync, in the namespace lab (WRITES of each)
+	@command -v lsyncd >/dev/null && command -v rsync >/dev/null || { apt-get update -qq && apt-get install -y --no-install-recommends lsyncd rsync >/dev/null; }
+	@$(BUILD) bench-sync --image $$(ls -t $(OUT)/atlas-*.img | head -n 1) --writes $(WRITES)
 
 # What takes an hour without KVM; test-namespace runs the same at native speed.
 SERVICES := TestEveryService|TestActiveDirectory|TestKill|TestBrokenConfiguration|TestTwinSendsNothing|TestTwinCannotBeReached
