@@ -29,11 +29,16 @@ type twin struct {
 	tried   time.Time
 	told    chan outcome
 	telling string // commit whose services are being told
+	// reported is when the primary was last told how far this server is.
+	reported time.Time
 	versions
 }
 
 // versions remembers when paths were put back, to notice a program here that changes them again and again.
 type versions struct{ back map[state.Path][]time.Time }
+
+// stillAt is how often the primary is told that services are still being told.
+const stillAt = 20 * time.Second
 
 // appliedFile remembers twin.applied.
 const appliedFile = "applied"
@@ -45,6 +50,11 @@ func (e *Engine) follow(ctx context.Context) {
 	case told := <-t.told:
 		e.services(told)
 	default:
+	}
+	if t.telling != "" && time.Since(t.reported) > stillAt {
+		if c, err := e.repo.Commit(t.telling); err == nil {
+			e.report(c, carry.Probing) // a slow database takes its time; silence would be taken for a fault
+		}
 	}
 	head, ok := e.repo.Head(state.Site)
 	if !ok || t.telling != "" || head.ID == t.refused && time.Since(t.tried) < again {
@@ -267,6 +277,7 @@ func (e *Engine) report(head state.Commit, stage carry.Stage) {
 	e.mu.Lock()
 	e.status.InStep = stage == carry.InStep
 	e.mu.Unlock()
+	e.twin.reported = time.Now()
 	p := carry.Progress{Head: carry.Point{ID: head.ID, Seq: head.Seq}, State: stage, Findings: e.cfg.Findings.List(), Versions: e.cfg.Versions}
 	if stage == carry.InStep {
 		p.Live = p.Head
