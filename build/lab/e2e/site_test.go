@@ -17,7 +17,7 @@ import (
 
 const (
 	serviceAddress = "10.7.0.10"
-	emulated       = 5 // limits are for native speed; an emulated processor is slower by this and more
+	emulated       = 5                // limits are for native speed; an emulated processor is slower by this and more
 	bootTimeout    = 15 * time.Minute // a first boot makes every database; software emulation on a busy machine; a test fails long after a person would worry
 )
 

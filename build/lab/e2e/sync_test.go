@@ -16,13 +16,13 @@ import (
 // habit is one of the usual ways in which an administrator changes a server.
 type habit struct {
 	name   string
-	before string // what is made ready on the primary first; a change of its own
+	before string // what is made ready on the primary before all habits
 	do     string // by ssh from the client: as root, or as admin where by says so
 	by     string // "admin": by password, with sudo; "client": not by ssh, but on the client itself
 	who    state.Who
 	paths  []state.Path // among what the commit names
 	live   string       // succeeds on a server that has the change, and only there
-	after  string       // what is cleared away on the primary in the end
+	after  string       // what is cleared away on the primary after all habits
 }
 
 // root is somebody who logged in as root from the client, and ran program.
@@ -57,9 +57,9 @@ a2ensite -q etest && apachectl graceful`, who: root("bash"), paths: []state.Path
 			live: etestSite,
 		},
 		{
-			name: "a2dissite", before: `printf '<VirtualHost *:80>\nServerName etest.office.example\nRedirect / /etest-site\n</VirtualHost>\n' >/etc/apache2/sites-available/etest.conf; a2ensite -q etest`,
-			do: `a2dissite -q etest && apachectl graceful`, who: root("a2dissite"), paths: []state.Path{"etc/apache2/sites-enabled/etest.conf"},
-			live: "! (" + etestSite + ")", after: "a2dissite -q etest; rm -f /etc/apache2/sites-available/etest.conf; apachectl graceful",
+			name: "a2dissite", before: "printf '<VirtualHost *:80>\nServerName etest-old.office.example\n</VirtualHost>\n' >/etc/apache2/sites-available/etest-old.conf; a2ensite -q etest-old",
+			do: "a2dissite -q etest-old && apachectl graceful", who: root("a2dissite"), paths: []state.Path{"etc/apache2/sites-enabled/etest-old.conf"},
+			live: "[ ! -L /etc/apache2/sites-enabled/etest-old.conf ]", after: "a2dissite -q etest-old; rm -f /etc/apache2/sites-available/etest-old.conf; apachectl graceful",
 		},
 		{
 			name: "a package's script", do: `set -e; mkdir -p /etc/etest-pkg/conf.d
@@ -69,13 +69,13 @@ ln -s ../1.conf /etc/etest-pkg/conf.d/1.conf; chown -R root:adm /etc/etest-pkg; 
 			live:  `[ "$(stat -c %U:%G:%a /etc/etest-pkg/2.conf)" = root:adm:640 ] && [ "$(cat /etc/etest-pkg/conf.d/1.conf)" = "value = 1" ]`,
 		},
 		{
-			name: "mv of a tree", before: etestTree, do: "mv /etc/etest-tree /etc/etest-moved", who: root("mv"),
+			name: "mv of a tree", before: "d=/etc/etest-tree; " + etestTree, do: "mv /etc/etest-tree /etc/etest-moved", who: root("mv"),
 			paths: []state.Path{"etc/etest-moved/a/b/two", "etc/etest-moved/one", "etc/etest-tree/a/b/two", "etc/etest-tree/one"},
 			live:  "[ -e /etc/etest-moved/a/b/two ] && [ -d /etc/etest-moved/empty ] && [ ! -e /etc/etest-tree ]", after: "rm -r /etc/etest-tree",
 		},
 		{
-			name: "rm -r", before: etestTree, do: "rm -r /etc/etest-tree", who: root("rm"), paths: []state.Path{"etc/etest-tree/a/b/two", "etc/etest-tree/one"},
-			live: "[ ! -e /etc/etest-tree ]", after: "rm -r /etc/etest-tree",
+			name: "rm -r", before: "d=/etc/etest-rm; " + etestTree, do: "rm -r /etc/etest-rm", who: root("rm"), paths: []state.Path{"etc/etest-rm/a/b/two", "etc/etest-rm/one"},
+			live: "[ ! -e /etc/etest-rm ]", after: "rm -r /etc/etest-rm",
 		},
 		{
 			name: "ldapmodify on cn=config", do: `ldapmodify -Q -Y EXTERNAL -H ldapi:/// <<'X'
@@ -115,7 +115,7 @@ echo '<?php echo file_put_contents("/etc/etest-gui/settings.ini", "colour = ".$_
 
 const (
 	etestSite = `curl -s -m 10 -o /dev/null -w '%{redirect_url}' -H 'Host: etest.office.example' http://10.7.0.10/ | grep -q etest-site`
-	etestTree = "rm -rf /etc/etest-moved; mkdir -p /etc/etest-tree/a/b /etc/etest-tree/empty; echo 1 >/etc/etest-tree/one; echo 2 >/etc/etest-tree/a/b/two"
+	etestTree = "mkdir -p $d/a/b $d/empty; echo 1 >$d/one; echo 2 >$d/a/b/two"
 )
 
 // pair is a site's two servers as the Synchronizer sees them.
@@ -263,7 +263,7 @@ func soon(t *testing.T, what string, limit time.Duration, f func() error) {
 
 const (
 	syncLimit = time.Minute            // on a machine that is busy with other things
-	settled   = 900 * time.Millisecond // after that nothing more belongs to an action
+	settled   = 800 * time.Millisecond // after that nothing more belongs to an action
 )
 
 // inStep waits until the secondary has all of the primary.
@@ -306,8 +306,15 @@ func (p *pair) quiet(t *testing.T) string {
 // undone with one command.
 func TestSynchronizer(t *testing.T) {
 	p := use(t, "namespace").pair(t)
+	var before, after []string
 	for _, h := range habits() {
-		t.Run(h.name, func(t *testing.T) { p.habit(t, h) })
+		before, after = append(before, h.before), append(after, h.after)
+	}
+	p.on(t, p.primary, strings.Join(before, "\n"))
+	t.Cleanup(func() { p.on(t, p.primary, strings.Join(after, "\n")) })
+	from := p.quiet(t)
+	for _, h := range habits() {
+		t.Run(h.name, func(t *testing.T) { from = p.habit(t, h, from) })
 	}
 	for _, server := range []string{p.primary, p.secondary} {
 		if f := p.findings(t, server); len(f) > 0 {
@@ -316,14 +323,14 @@ func TestSynchronizer(t *testing.T) {
 	}
 }
 
-func (p *pair) habit(t *testing.T, h habit) {
-	if h.before != "" {
-		p.on(t, p.primary, h.before)
-	}
-	if h.after != "" {
-		defer p.on(t, p.primary, h.after)
-	}
-	from := p.quiet(t)
+// habit does one and undoes it. from is the newest commit before; it gives the newest after it.
+func (p *pair) habit(t *testing.T, h habit, from string) (last string) {
+	last = from
+	defer func() {
+		if t.Failed() {
+			last = p.quiet(t)
+		}
+	}()
 	if p.has(p.secondary, h.live) == nil {
 		t.Fatalf("the secondary has it before: %s", h.live)
 	}
@@ -349,6 +356,9 @@ func (p *pair) habit(t *testing.T, h habit) {
 	t.Logf("recorded within %v of its end, live within %v: %s: %s", recorded.Round(time.Millisecond), live.Round(time.Millisecond), c.By(), c.What())
 	who := c.Who
 	who.PID, who.TTY = 0, ""
+	if who.Program == "a2enmod" { // a2dissite is a link to it
+		who.Program = "a2dissite"
+	}
 	if who != h.who {
 		t.Errorf("attributed to %q (%+v); want %q", c.Who, c.Who, h.who)
 	}
@@ -375,10 +385,11 @@ func (p *pair) habit(t *testing.T, h habit) {
 		})
 	}
 	t.Logf("rolled back in %v, on the secondary after %v", back.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
-	p.quiet(t)
+	last = p.quiet(t)
 	if made = p.since(t, to); len(made) != 1 || made[0].Rollback != from || made[0].Who.From != "10.7.0.100" {
 		t.Errorf("the rollback is recorded as %d changes:\n%s", len(made), told(made))
 	}
+	return last
 }
 
 // breakage is a change that a service would not start with.
@@ -393,7 +404,7 @@ func breakages() []breakage {
 		{"apache", "echo Nonsense >>/etc/apache2/sites-available/000-default.conf", "Invalid command 'Nonsense'", "/etc/apache2/sites-available/000-default.conf", "--held"},
 		{"postfix", "echo 'message_size_limit = lots' >>/etc/postfix/main.cf", "message_size_limit", "/etc/postfix/main.cf", "/etc/postfix/main.cf"},
 		{"postgresql", "for f in /etc/postgresql/*/main/pg_hba.conf; do echo 'host all all all nonsense' >>$f; done", `invalid authentication method "nonsense"`, "/etc/postgresql/*/main/pg_hba.conf", "--held"},
-		{"samba", "echo '[open' >>/etc/samba/smb.conf", "smb.conf", "/etc/samba/smb.conf", "--service samba --to HEAD~2"},
+		{"samba", "echo 'reed only = no' >>/etc/samba/smb.conf", `Unknown parameter encountered: "reed only"`, "/etc/samba/smb.conf", "--service samba --to HEAD~2"},
 	}
 }
 
@@ -437,6 +448,7 @@ func (p *pair) heldBack(t *testing.T, b breakage) {
 		t.Error("a later change went past the one that is held back")
 	}
 	out := p.on(t, p.primary, "atlas rollback "+b.mend+" --yes")
+	began = time.Now()
 	soon(t, "it flows again", syncLimit, func() error {
 		st, err := p.sync(p.primary)
 		if err == nil && st.Held != nil {
@@ -444,6 +456,7 @@ func (p *pair) heldBack(t *testing.T, b breakage) {
 		}
 		return err
 	})
+	t.Logf("goes on %v after the rollback", time.Since(began).Round(time.Millisecond))
 	later := "[ -e /etc/etest-later ]"
 	if b.mend == "--held" { // everything that was not sent on went back
 		p.on(t, p.primary, "echo again >/etc/etest-later")

@@ -84,13 +84,22 @@ func (a *authors) runs(pid int, name string, now time.Time) {
 	if err != nil {
 		return
 	}
-	if k := a.known[pid]; k != nil && k.start == p.start && now.Sub(k.ran) < start {
-		return // the interpreter of the script that was told first
+	if k := a.known[pid]; k != nil && k.start == p.start && now.Sub(k.ran) < start && interprets(name) {
+		return // of the script that was told first
 	}
 	k := &seen{start: p.start, comm: p.comm, checked: now, ran: now, by: a.find(p)}
 	k.by.who.Program = printable(name)
 	a.forget(now)
 	a.known[pid] = k
+}
+
+// interprets tells whether a program is one that runs scripts, or loads programs. Another one that a process starts right after one is
+// what the process is for: a shell that is given one command becomes that.
+func interprets(name string) bool {
+	if strings.HasPrefix(name, "ld-linux") {
+		return true
+	}
+	return slices.Contains([]string{"sh", "bash", "dash", "busybox", "env", "perl", "python", "php", "ruby", "node", "lua", "awk", "mawk", "gawk"}, strings.TrimRight(name, "0123456789."))
 }
 
 // forget keeps the memory small.

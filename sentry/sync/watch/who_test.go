@@ -139,6 +139,11 @@ func TestWhoRemembers(t *testing.T) {
 	if got := a.of(8, true, zero.Add(10*time.Millisecond)); got.who.Program != "a2ensite" {
 		t.Errorf("of() a script that ended = %+v; want its name", got)
 	}
+	a.runs(8, "bash", zero.Add(20*time.Millisecond))
+	a.runs(8, "mv", zero.Add(21*time.Millisecond))
+	if got := a.of(8, true, zero.Add(30*time.Millisecond)); got.who.Program != "mv" {
+		t.Errorf("of() a shell that became mv = %+v; want that", got)
+	}
 	if got := a.of(8, true, zero.Add(2*time.Minute)); got.who.Program != "" {
 		t.Errorf("of() a process that ended long ago = %+v; want nobody", got)
 	}
