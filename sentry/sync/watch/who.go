@@ -135,7 +135,7 @@ func (a *authors) find(p process) author {
 	top, job := below(chain, gates), below(chain, jobs)
 	switch {
 	case top >= 0:
-		a.person(&who, chain[:top+1])
+		a.person(&who, chain[:top+1], chain[top+1])
 		by.key = fmt.Sprintf("login:%d.%d", chain[top].pid, chain[top].start)
 	case job >= 0:
 		who.Service = service
@@ -186,7 +186,7 @@ func below(chain []process, names []string) int {
 }
 
 // person tells about a person's processes, from the one at work to the one that the login started.
-func (a *authors) person(who *state.Who, chain []process) {
+func (a *authors) person(who *state.Who, chain []process, gate process) {
 	top := chain[len(chain)-1]
 	if ruid, _, ok := a.proc.uids(top.pid); ok {
 		who.Login = a.user(ruid)
@@ -195,6 +195,9 @@ func (a *authors) person(who *state.Who, chain []process) {
 		if who.From = a.proc.from(p.pid); who.From != "" {
 			break
 		}
+	}
+	if who.From == "" { // one that was about to start its first program has no environment yet
+		who.From = a.proc.remote(gate.pid)
 	}
 	for i := len(chain) - 1; i >= 0 && who.TTY == ""; i-- {
 		who.TTY = chain[i].tty
