@@ -509,7 +509,7 @@ func TestSecondaryChange(t *testing.T) {
 		{"removed", "rm /etc/etest-both"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p.client(t, "sh", "-c", p.ssh(p.secondary, c.do))
+			p.client(t, "sh", "-c", p.ssh(p.secondary, c.do+"; sleep 0.3")) // people stay a moment
 			began := time.Now()
 			soon(t, "it is put back", syncLimit, func() error { return p.has(p.secondary, "grep -q primary /etc/etest-both") })
 			t.Logf("put back after %v", time.Since(began).Round(time.Millisecond))

@@ -69,7 +69,13 @@ func (a *authors) of(pid int, gone bool, now time.Time) author {
 		return nobody
 	}
 	if k == nil || k.start != p.start || k.comm != p.comm {
+		old := k
 		k = &seen{start: p.start, comm: p.comm, by: a.find(p)}
+		if old != nil && old.start == p.start && old.by.who.From != "" && k.by.who.From == "" { // it is ending, and so is its login
+			who := old.by.who
+			who.Program, who.User = k.by.who.Program, k.by.who.User
+			k.by = author{key: old.by.key, who: who}
+		}
 		a.forget(now)
 		a.known[pid] = k
 	}
