@@ -20,6 +20,7 @@ import (
 	"sayasystems.com/atlas/build/hosttool"
 	"sayasystems.com/atlas/build/lab"
 	"sayasystems.com/atlas/build/lab/benchboot"
+	"sayasystems.com/atlas/build/lab/benchsync"
 	"sayasystems.com/atlas/build/product"
 	"sayasystems.com/atlas/build/repro"
 	"sayasystems.com/atlas/build/toolsroot"
@@ -55,6 +56,7 @@ func commands() []command {
 		{"tools", "[PROGRAM ARG...]", "make the tools root; run a program of it", tools},
 		{"demo", "[--kind KIND] [--out DIR] [--dir DIR]", "bring up a site of two servers and tell how to swap their disks", demo.Main},
 		{"bench-boot", "--image FILE [--rounds N] [--dir DIR]", "compare boot time and memory with the same services under systemd", benchBoot},
+		{"bench-sync", "--image FILE [--writes N] [--trees 700,50000]", "measure how fast a change reaches the other server, beside lsyncd with rsync", benchSync},
 		{"setup", "", "install the few programs that building needs of this machine", setup},
 	}
 }
@@ -221,6 +223,32 @@ func benchBoot(ctx context.Context, args []string, stdout, stderr io.Writer) err
 		}
 	}
 	return benchboot.Run(ctx, o)
+}
+
+func benchSync(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o := benchsync.Options{Stdout: stdout}
+	trees := ""
+	f := flags("bench-sync", stderr)
+	f.StringVar(&o.Image, "image", lab.NewestImage("out"), "atlas-VERSION.img, with its manifest beside it")
+	f.IntVar(&o.Writes, "writes", 200, "measured writes of each")
+	f.StringVar(&trees, "trees", "700,50000", "how many other files lie in the tree, for each part")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	for s := range strings.SplitSeq(trees, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 0 {
+			return fmt.Errorf("bench-sync: --trees: %q is no number of files", s)
+		}
+		o.Trees = append(o.Trees, n)
+	}
+	dir, err := os.MkdirTemp("", "atlas-bench-")
+	if err != nil {
+		return fmt.Errorf("bench-sync: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	o.Dir = dir
+	return benchsync.Run(ctx, o)
 }
 
 func setup(ctx context.Context, _ []string, stdout, stderr io.Writer) error {

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/term"
@@ -91,6 +93,15 @@ func (l *Lab) ssh(ctx context.Context, server string, st Streams, args []string)
 		return err
 	}
 	client, err := l.dialSSH(ctx, chassis)
+	// An emulated server at work on something else may take longer for a handshake than its sshd allows. Nothing has been run yet.
+	for try := 1; err != nil && errors.Is(err, syscall.ECONNRESET) && try < 4; try++ {
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Duration(try) * 2 * time.Second):
+		}
+		client, err = l.dialSSH(ctx, chassis)
+	}
 	if err != nil {
 		return err
 	}

@@ -104,7 +104,7 @@ func dial(network, address, question, answer string) func(context.Context) error
 		if err != nil {
 			return err
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }() // all was read that counts
 		if answer == "" {
 			return nil
 		}

@@ -134,7 +134,7 @@ func (a *app) diffCommand() *cobra.Command {
 			}
 			setPath(v, path)
 			var out struct {
-				Patch string `json:"patch"`
+				Patch state.Text `json:"patch"`
 			}
 			if err := a.sentry(cmd.Context(), http.MethodGet, "/v1/diff?"+v.Encode(), &out); err != nil {
 				return err
@@ -175,7 +175,7 @@ func (a *app) blameCommand() *cobra.Command {
 			p := paintFor(a.out)
 			for i, l := range b.Lines {
 				c := b.Commits[l.Commit]
-				fmt.Fprintf(a.out, "%s %4d  %s\n", p.dim(fmt.Sprintf("%s  %s  %-*s", c.Short(), when(c.At), wide, blameName(c))), i+1, state.PrintableText(l.Text))
+				fmt.Fprintf(a.out, "%s %4d  %s\n", p.dim(fmt.Sprintf("%s  %s  %-*s", c.Short(), when(c.At), wide, blameName(c))), i+1, state.PrintableText(string(l.Text)))
 			}
 			return nil
 		},
@@ -193,9 +193,9 @@ func blameName(c state.Commit) string {
 }
 
 // printPatch writes a difference for people; colours stand for what is gone and what is new.
-func (a *app) printPatch(text string) {
+func (a *app) printPatch(text state.Text) {
 	p := paintFor(a.out)
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(string(text)) {
 		s := state.PrintableText(strings.TrimSuffix(line, "\n"))
 		switch {
 		case strings.HasPrefix(line, "+++ "), strings.HasPrefix(line, "--- "), strings.HasPrefix(line, "@@ "):

@@ -73,7 +73,7 @@ func (f *fakeSentry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.Note = "line\x1b\nsecond"
 		out = state.Shown{Event: e, Patch: oddPatch}
 	case r.URL.Path == "/v1/diff":
-		out = map[string]string{"patch": oddPatch}
+		out = map[string]state.Text{"patch": oddPatch}
 	case r.URL.Path == "/v1/blame":
 		e := events()
 		out = state.Blame{
@@ -135,7 +135,7 @@ func TestHistoryCommands(t *testing.T) {
 		{[]string{"history", "@db/postgresql/roles.sql"}, "GET /v1/history?limit=50&path=%40db%2Fpostgresql%2Froles.sql", ""},
 		{[]string{"history", "/" + string(oddPath)}, "GET /v1/history?limit=50&path=etc%2F%1B%5B31m%3Cb%3E%FF%E2%80%AE%0A", ""},
 		{[]string{"show", "ab12"}, "GET /v1/history/ab12?", "evil\\x1b[2J, by www-data, on left\ncommit ab12cd0300000000\n  line\\x1b\n  second\n\netc/x: changed\n"},
-		{[]string{"show", "2026-11-22 14:00", "./hosts"}, "GET /v1/history/2026-11-22%2014:00?path=etc%2Fhosts", "-a\tb\n+\\x1b]0;owned\\a\\ufffd\\u202e\n"},
+		{[]string{"show", "2026-11-22 14:00", "./hosts"}, "GET /v1/history/2026-11-22%2014:00?path=etc%2Fhosts", "-a\tb\n+\\x1b]0;owned\\a\\xff\\u202e\n"},
 		{[]string{"show", "../v1/x"}, "GET /v1/history/..%2Fv1%2Fx?", ""},
 		{[]string{"diff"}, "GET /v1/diff?from=HEAD~1", "@@ -1 +1 @@\n-a\tb\n"},
 		{[]string{"diff", "/etc/hosts"}, "GET /v1/diff?from=HEAD~1&path=etc%2Fhosts", ""},

@@ -134,10 +134,10 @@ func (a *app) printPlan(r state.Rollback, plan state.RolledBack) {
 }
 
 // firstLines cuts a text after n lines.
-func firstLines(s string, n int) (text string, cut bool) {
+func firstLines(s state.Text, n int) (text state.Text, cut bool) {
 	at := 0
 	for range n {
-		i := strings.IndexByte(s[at:], '\n')
+		i := strings.IndexByte(string(s[at:]), '\n')
 		if i < 0 {
 			return s, false
 		}

@@ -56,7 +56,7 @@ func (a changesAPI) mount(mux *http.ServeMux) {
 			return nil, err
 		}
 		text, err := c.Diff(r.URL.Query().Get("from"), r.URL.Query().Get("to"), path)
-		return map[string]string{"patch": text}, err
+		return map[string]state.Text{"patch": state.Text(text)}, err
 	}))
 	mux.HandleFunc("GET /v1/blame", a.with(func(c changes, r *http.Request) (any, error) {
 		path, err := queryPath(r)
@@ -115,6 +115,7 @@ func (a changesAPI) with(f func(changes, *http.Request) (any, error)) http.Handl
 		}
 		v, err := f(c, r)
 		var bad badRequest
+		var hidden *history.NotShownError
 		switch {
 		case err == nil:
 			reply(w, v, nil)
@@ -122,6 +123,8 @@ func (a changesAPI) with(f func(changes, *http.Request) (any, error)) http.Handl
 			replyStatus(w, http.StatusBadRequest, err)
 		case errors.Is(err, history.ErrNotFound):
 			replyStatus(w, http.StatusNotFound, err)
+		case errors.As(err, &hidden):
+			replyStatus(w, http.StatusForbidden, err)
 		case engine.Stands(err):
 			replyStatus(w, http.StatusConflict, err)
 		default:

@@ -78,7 +78,7 @@ func (f *fakeChanges) Events(q state.Query) ([]state.Event, error) {
 func (f *fakeChanges) Show(commit string, _ state.Path) (state.Shown, error) {
 	for _, e := range f.events {
 		if strings.HasPrefix(e.ID, commit) {
-			return state.Shown{Event: e, Patch: f.patch[e.ID]}, nil
+			return state.Shown{Event: e, Patch: state.Text(f.patch[e.ID])}, nil
 		}
 	}
 	return state.Shown{}, fmt.Errorf("commit %.80q: not in the history", commit)
@@ -90,7 +90,7 @@ func (f *fakeChanges) Blame(path state.Path) (state.Blame, error) {
 	}
 	b := state.Blame{Commits: map[string]state.Commit{f.events[3].ID: f.events[3].Commit, f.events[4].ID: f.events[4].Commit}}
 	for i, s := range []string{"127.0.0.1\tlocalhost", "10.7.0.60 printer", "10.7.0.61 scanner <i>", "10.7.0.1 gate\x1b[2J"} {
-		b.Lines = append(b.Lines, state.Line{Text: s, Commit: f.events[4-(i+1)/2%2].ID})
+		b.Lines = append(b.Lines, state.Line{Text: state.Text(s), Commit: f.events[4-(i+1)/2%2].ID})
 	}
 	return b, nil
 }

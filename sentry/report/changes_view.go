@@ -196,7 +196,7 @@ func blameOf(f frame, path state.Path, b state.Blame) blameView {
 			break
 		}
 		c := b.Commits[l.Commit]
-		w := blameLine{No: i + 1, Text: state.PrintableText(l.Text)}
+		w := blameLine{No: i + 1, Text: state.PrintableText(string(l.Text))}
 		if l.Commit != last || i == 0 {
 			last, odd = l.Commit, !odd
 			w.First, w.Short, w.URL, w.When, w.Who = true, c.Short(), changeURL(c.ID, path), c.At.Local().Format("2 Jan 2006"), c.By()
@@ -284,9 +284,9 @@ type releaseView struct {
 }
 
 // patchLines cuts a difference into lines with their meaning.
-func patchLines(text string) (out []lineView, cut bool) {
+func patchLines(text state.Text) (out []lineView, cut bool) {
 	head := false // between a file's own line and its first lines of text
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(string(text)) {
 		if len(out) == mostLines {
 			return out, true
 		}

@@ -158,3 +158,33 @@ func BenchmarkCarryAlone(b *testing.B) {
 	b.ReportMetric(float64(received[len(received)/2].Microseconds())/1000, "received-p50-ms")
 	b.ReportMetric(float64(received[len(received)*99/100].Microseconds())/1000, "received-p99-ms")
 }
+
+// A commit that was amended after it had been sent takes its place at the receiver, also when its first form is known nowhere else any more.
+func TestAmendedAfterSending(t *testing.T) {
+	left, right, from, to := realPair(t, fast)
+	allow := func(c state.Commit) { left.send.Update(c); left.send.Allow(c) }
+	allow(record(t, from, dir("etc"), edit("etc/hosts", []byte("first"))))
+	second := record(t, from, edit("etc/hosts", []byte("second")))
+	allow(second)
+	waitReal(t, to, second)
+	amend := func(text string) state.Commit {
+		c, _, err := from.Record(state.Site, []history.Edit{edit("etc/hosts", []byte(text))}, history.Meta{Amend: true})
+		ok(t, err)
+		return c
+	}
+	c := amend("second, amended")
+	allow(c)
+	waitReal(t, to, c)
+	if c.Seq != second.Seq {
+		t.Errorf("the amended commit has number %d; want %d", c.Seq, second.Seq)
+	}
+
+	// While the receiver is away, the form that it has is amended, followed, and forgotten.
+	right.recv.Stop()
+	amend("second, amended again")
+	third := record(t, from, edit("etc/hosts", []byte("third")))
+	ok(t, from.Pack(t.Context()))
+	allow(third)
+	ok(t, right.recv.Start(testSite, "secondary"))
+	waitReal(t, to, third)
+}

@@ -381,29 +381,6 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// A commit that was amended after it had been sent is another line; that is told, and not sent as a whole again and again.
-func TestAmendedAfterSending(t *testing.T) {
-	rig := newRig(t, 2)
-	left, right := rig.all[0], rig.all[1]
-	right.receive(fast, nil)
-	send := left.sender(fast, nil, nil)
-	first := left.change([]byte("first"))
-	right.waitHead(left.change([]byte("second")))
-	left.hist.mu.Lock()
-	left.hist.head = first // the next takes the place of the second
-	exports := left.hist.exports
-	left.hist.mu.Unlock()
-	diverged := func() bool { return send.Status()["right"].Code == CodeDiverged }
-	left.change([]byte("second, amended"))
-	waitFor(t, 5*time.Second, diverged, func() string { return fmt.Sprintf("same number: status = %+v", send.Status()["right"]) })
-	left.change([]byte("third"))
-	time.Sleep(100 * time.Millisecond)
-	if left.hist.mu.Lock(); !diverged() || left.hist.exports != exports {
-		t.Errorf("%d exports more; status = %+v", left.hist.exports-exports, send.Status()["right"])
-	}
-	left.hist.mu.Unlock()
-}
-
 // What a receiver cannot take is not sent again and again.
 func TestFullDisk(t *testing.T) {
 	rig := newRig(t, 2)

@@ -50,6 +50,9 @@ type Config struct {
 	Rescan   time.Duration // everything is compared again so often: 10 min
 	Changed  func()        // something worth showing has changed; must return at once; may be nil
 	Log      *slog.Logger
+
+	patience time.Duration // a file that changes all the time is told after: 1 min
+	limit    int           // of files; 0 is snapshot's own
 }
 
 // Engine works on one started set.
@@ -70,6 +73,8 @@ type Engine struct {
 	orders chan order    // what people ask for, done in the loop
 	wake   chan struct{} // a state was received, or a check has ended
 	again  map[state.Path]time.Time
+	busy   map[state.Path]time.Time // since when a file could not be read, since it was changed all the time
+	links  map[state.Path]bool      // names of files that have several, since everything was compared
 
 	last struct { // the newest commit made of an action, to be amended by further parts of it
 		action uint64
@@ -94,6 +99,9 @@ func Open(cfg Config) (*Engine, error) {
 	if cfg.Rescan == 0 {
 		cfg.Rescan = 10 * time.Minute
 	}
+	if cfg.patience == 0 {
+		cfg.patience = time.Minute
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -102,18 +110,20 @@ func Open(cfg Config) (*Engine, error) {
 	}
 	e := &Engine{
 		cfg: cfg, log: cfg.Log, orders: make(chan order), wake: make(chan struct{}, 1), again: map[state.Path]time.Time{},
-		seen: stamps{}, facts: cfg.Facts,
+		busy: map[state.Path]time.Time{}, links: map[state.Path]bool{}, seen: stamps{}, facts: cfg.Facts,
 	}
 	e.status.Role, e.status.At = string(cfg.Role), time.Now()
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("the Synchronizer's folder: %w", err)
 	}
+	e.gate.done, e.twin.told, e.twin.back = make(chan verdicts, 1), make(chan outcome, 1), map[state.Path][]time.Time{}
+	e.gate.allowed, e.twin.applied = e.remembered(allowedFile), e.remembered(appliedFile)
 	var err error
 	if e.repo, err = e.openHistory(); err != nil {
 		return nil, err
 	}
 	e.names = snapshot.NewNames(cfg.Root)
-	if e.tree, err = snapshot.Open(cfg.Root, snapshot.Options{MaxFile: maxFile, Names: e.names}); err != nil {
+	if e.tree, err = snapshot.Open(cfg.Root, snapshot.Options{MaxFile: maxFile, MaxEntries: e.cfg.limit, Names: e.names}); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
 	e.applier, err = apply.Open(apply.Options{
@@ -189,6 +199,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	})
 	e.begin(ctx)
 	e.exports(ctx)
+	e.background.Go(func() { e.upkeep(ctx) })
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	rescan := time.NewTicker(e.cfg.Rescan)

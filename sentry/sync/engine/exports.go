@@ -115,7 +115,7 @@ func (e *Engine) dump(ctx context.Context, x Export, mark *string) error {
 	}
 	was := *mark
 	if len(x.Changed.Args) > 0 {
-		out, err := run(ctx, x.Changed, nil)
+		out, err := e.run(ctx, x.Changed, nil)
 		if err != nil {
 			return err
 		}
@@ -123,7 +123,7 @@ func (e *Engine) dump(ctx context.Context, x Export, mark *string) error {
 			return nil
 		}
 	}
-	text, err := run(ctx, x.Dump, nil)
+	text, err := e.run(ctx, x.Dump, nil)
 	if err != nil {
 		*mark = ""
 		return err
@@ -150,7 +150,7 @@ func (e *Engine) load(ctx context.Context, x Export, hash state.Hash) error {
 		return err
 	}
 	defer r.Close()
-	if _, err := run(ctx, x.Load, r); err != nil {
+	if _, err := e.run(ctx, x.Load, r); err != nil {
 		return fmt.Errorf("%s: %w", x.Title, err)
 	}
 	return nil
@@ -162,22 +162,31 @@ func (e *Engine) ready(service string) bool { return e.cfg.Ready == nil || e.cfg
 const mostOutput = maxFile
 
 // run runs a program to its end and gives what it printed. An error has its first words.
-func run(ctx context.Context, c Command, in io.Reader) ([]byte, error) {
+func (e *Engine) run(ctx context.Context, c Command, in io.Reader) ([]byte, error) {
 	if c.Timeout <= 0 {
 		c.Timeout = 30 * time.Second
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	args := c.Args
-	if c.User != "" && c.User != "root" {
-		args = append([]string{"/usr/sbin/runuser", "-u", c.User, "--"}, args...)
-	}
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root"}
 	cmd.Dir = "/"
 	cmd.Stdin = in
 	// In a group of its own, so that all of it can be ended.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if c.User != "" && c.User != "root" {
+		// Without PAM, which would log a session each time.
+		names := e.names.Now()
+		uid, err := names.UID(c.User)
+		if err != nil {
+			return nil, err
+		}
+		gid, err := names.GID(c.User)
+		if err != nil {
+			return nil, err
+		}
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: gid}
+	}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
 	var out limited
@@ -186,7 +195,7 @@ func run(ctx context.Context, c Command, in io.Reader) ([]byte, error) {
 	err := cmd.Run()
 	switch {
 	case out.over:
-		return nil, fmt.Errorf("%s prints more than %d MiB", args[0], mostOutput>>20)
+		return nil, fmt.Errorf("%s prints more than %d MiB", c.Args[0], mostOutput>>20)
 	case err != nil && ctx.Err() != nil:
 		return nil, fmt.Errorf("%s took longer than %v", strings.Join(c.Args[:min(2, len(c.Args))], " "), c.Timeout)
 	case err != nil:

@@ -44,10 +44,6 @@ func (e *Engine) sent(state.Commit) bool { return false } // amended commits are
 // allow lets the newest commit go on, at once where it concerns no service, else when the checkers have said yes.
 func (e *Engine) allow(ctx context.Context) {
 	g := &e.gate
-	if g.done == nil {
-		g.done = make(chan verdicts, 1)
-		g.allowed = e.remembered(allowedFile)
-	}
 	select {
 	case v := <-g.done:
 		g.busy = ""
@@ -72,7 +68,7 @@ func (e *Engine) allow(ctx context.Context) {
 		return
 	}
 	g.busy = head.ID
-	go func() {
+	e.background.Go(func() {
 		v := verdicts{commit: head}
 		for _, r := range e.cfg.Helper.Run(ctx, checks, nil) {
 			if r.Result != check.Pass {
@@ -80,9 +76,12 @@ func (e *Engine) allow(ctx context.Context) {
 				break
 			}
 		}
+		if ctx.Err() != nil {
+			return // what a checker that was ended says is no verdict
+		}
 		g.done <- v
 		e.nudge()
-	}()
+	})
 }
 
 // concerned are the checks of the services whose files differ between two commits.

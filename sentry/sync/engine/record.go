@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"syscall"
@@ -70,9 +71,7 @@ func (e *Engine) take(ctx context.Context, a watch.Action) {
 	for _, p := range a.Attrs {
 		edits = append(edits, e.one(p)...)
 	}
-	for _, p := range a.Paths {
-		edits = append(edits, e.look(ctx, p)...)
-	}
+	edits = e.linked(ctx, append(edits, e.look(ctx, a.Paths)...))
 	m := history.Meta{Who: a.Who, Image: e.cfg.Image}
 	if head, ok := e.repo.Head(e.line()); ok && a.ID != 0 && a.ID == e.last.action && head.ID == e.last.commit && !e.sent(head) {
 		m.Amend = true
@@ -82,11 +81,7 @@ func (e *Engine) take(ctx context.Context, a watch.Action) {
 
 // rescan compares everything with what is recorded.
 func (e *Engine) rescan(ctx context.Context, note string) {
-	var edits []history.Edit
-	for _, r := range roots(e.facts.Packs) {
-		edits = append(edits, e.look(ctx, r)...)
-	}
-	e.record(ctx, edits, history.Meta{Note: note, Image: e.cfg.Image}, 0)
+	e.record(ctx, e.everything(ctx), history.Meta{Note: note, Image: e.cfg.Image}, 0)
 }
 
 // retry looks again at files that could not be read.
@@ -103,11 +98,7 @@ func (e *Engine) retry(ctx context.Context) {
 		return
 	}
 	slices.Sort(due)
-	var edits []history.Edit
-	for _, p := range due {
-		edits = append(edits, e.look(ctx, p)...)
-	}
-	e.record(ctx, edits, history.Meta{Image: e.cfg.Image}, 0)
+	e.record(ctx, e.linked(ctx, e.look(ctx, due)), history.Meta{Image: e.cfg.Image}, 0)
 }
 
 // record makes a commit, if the edits change anything, and starts what follows from it.
@@ -201,14 +192,13 @@ func (e *Engine) one(p state.Path) []history.Edit {
 	})
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		e.cfg.Findings.Clear("sync-not-kept-" + string(p))
+		e.kept(p, nil)
 		delete(e.seen, p)
 		return []history.Edit{{Path: p}}
 	case err != nil:
 		return e.unreadable(p, err)
 	}
-	e.cfg.Findings.Clear("sync-not-kept-" + string(p))
-	e.seen.keep(item)
+	e.good(item)
 	d := history.Edit{Path: p, Entry: &item.Entry}
 	if item.Entry.Kind == state.File {
 		d.Content = buf.Bytes()
@@ -236,31 +226,77 @@ func (e *Engine) opener(p state.Path) func() (io.ReadCloser, error) {
 	}
 }
 
-// look looks at a path and all below it, and at what is recorded there and is gone.
-func (e *Engine) look(ctx context.Context, p state.Path) []history.Edit {
-	first := e.one(p)
-	if len(first) != 1 || first[0].Entry == nil {
-		return first
+// everything looks at all that is watched, in one go: only so are all names of a file are seen.
+func (e *Engine) everything(ctx context.Context) []history.Edit {
+	e.links = map[state.Path]bool{}
+	return e.look(ctx, roots(e.facts.Packs))
+}
+
+// linked looks at everything where edits concern files with several names: what was done by one name has changed the others, which the
+// kernel does not tell, and which of them is the first is not known from one of them. Such files are rare.
+func (e *Engine) linked(ctx context.Context, edits []history.Edit) []history.Edit {
+	for _, d := range edits {
+		for p := range e.links {
+			if p == d.Path || d.Entry == nil && p.Under(d.Path) {
+				return e.everything(ctx)
+			}
+		}
 	}
-	if first[0].Entry.Kind != state.Dir {
-		return first
+	return edits
+}
+
+// good notes that a path could be read.
+func (e *Engine) good(item snapshot.Item) {
+	e.cfg.Findings.Clear(notKept + string(item.Path))
+	delete(e.busy, item.Path)
+	e.seen.keep(item)
+	if item.Entry.Kind != state.Dir && item.Links > 1 {
+		e.links[item.Path] = true
 	}
-	out := first
-	here := map[state.Path]bool{p: true}
+}
+
+// kept takes findings back about p and what lies below it, where bad does not name the path.
+func (e *Engine) kept(p state.Path, bad map[state.Path]bool) {
+	for _, f := range e.cfg.Findings.List() {
+		if q, ok := strings.CutPrefix(f.ID, notKept); ok && state.Path(q).Under(p) && !bad[state.Path(q)] {
+			e.cfg.Findings.Clear(f.ID)
+		}
+	}
+}
+
+// notKept begins the names of findings about paths that are not recorded.
+const notKept = "sync-not-kept-"
+
+// look looks at paths and all below them, and at what is recorded there and is gone.
+func (e *Engine) look(ctx context.Context, paths []state.Path) []history.Edit {
+	var out []history.Edit
+	var dirs []state.Path
+	here, bad := map[state.Path]bool{}, map[state.Path]bool{}
+	for _, p := range paths {
+		one := e.one(p)
+		out = append(out, one...)
+		if len(one) == 1 && one[0].Entry != nil && one[0].Entry.Kind == state.Dir {
+			dirs = append(dirs, p)
+			here[p] = true
+		}
+	}
+	if len(dirs) == 0 {
+		return out
+	}
 	scan := snapshot.ScanOptions{Skip: e.ignored, Known: e.seen.known}
-	for item, err := range e.tree.Scan(ctx, []state.Path{p}, scan) {
+	for item, err := range e.tree.Scan(ctx, dirs, scan) {
 		if err != nil {
 			out = append(out, e.unreadable(item.Path, err)...)
 			if item.Path != "" {
-				here[item.Path] = true
+				here[item.Path], bad[item.Path] = true, true
 				continue
 			}
 			return out // the scan ended early: what is not here may still be there
 		}
-		here[item.Path] = true
-		if item.Path == p {
+		if here[item.Path] {
 			continue
 		}
+		here[item.Path] = true
 		entry := item.Entry
 		d := history.Edit{Path: item.Path, Entry: &entry}
 		if entry.Kind == state.File && entry.Hard == "" && e.differs(d) {
@@ -269,28 +305,36 @@ func (e *Engine) look(ctx context.Context, p state.Path) []history.Edit {
 				d = one[0]
 			}
 		}
-		e.seen.keep(item)
+		e.good(item)
 		out = append(out, d)
 	}
-	head, ok := e.repo.Head(e.line())
-	if !ok || ctx.Err() != nil {
+	if ctx.Err() != nil {
 		return out
 	}
-	err := e.repo.Walk(head.ID, p, func(q state.Path, _ state.Entry) error {
-		if !here[q] && !e.ignored(q) {
-			out = append(out, history.Edit{Path: q})
+	e.cfg.Findings.Clear("sync-too-many")
+	head, ok := e.repo.Head(e.line())
+	for _, p := range dirs {
+		e.kept(p, bad)
+		if !ok {
+			continue
 		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, history.ErrNotFound) {
-		e.log.Warn("recorded state cannot be read", "path", p, "err", err)
+		unread := slices.Collect(maps.Keys(bad)) // what lies below a directory that cannot be read is not gone
+		err := e.repo.Walk(head.ID, p, func(q state.Path, _ state.Entry) error {
+			if !here[q] && !e.ignored(q) && !slices.ContainsFunc(unread, q.Under) {
+				out = append(out, history.Edit{Path: q})
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, history.ErrNotFound) {
+			e.log.Warn("recorded state cannot be read", "path", p, "err", err)
+		}
 	}
 	return out
 }
 
 // unreadable tells about a path that cannot be recorded now. What is recorded of it stays.
 func (e *Engine) unreadable(p state.Path, err error) []history.Edit {
-	f := initapi.Finding{ID: "sync-not-kept-" + string(p), Severity: "warning", Where: e.cfg.Server, What: fmt.Sprintf("%s is not carried to the other servers: %v.", "/"+p, err)}
+	f := initapi.Finding{ID: notKept + string(p), Severity: "warning", Where: e.cfg.Server, What: fmt.Sprintf("%s is not carried to the other servers: %v.", "/"+p, err)}
 	var (
 		notKept  *snapshot.NotKeptError
 		tooLarge *snapshot.TooLargeError
@@ -307,7 +351,13 @@ func (e *Engine) unreadable(p state.Path, err error) []history.Edit {
 		f.Next = "Delete or move what was put there by mistake; everything is recorded by itself then."
 	case errors.Is(err, snapshot.ErrBusy):
 		e.again[p] = time.Now().Add(time.Second)
-		return nil
+		if e.busy[p].IsZero() {
+			e.busy[p] = time.Now()
+		}
+		if time.Since(e.busy[p]) < e.cfg.patience {
+			return nil
+		}
+		f.Next = "Find the program that writes it all the time: fuser -v /" + string(p) + ". If it is no configuration, have it written elsewhere: below /run or /var."
 	case errors.Is(err, context.Canceled):
 		return nil
 	default:

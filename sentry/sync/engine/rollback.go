@@ -73,7 +73,7 @@ func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) 
 	for _, c := range changes {
 		out.Files = append(out.Files, state.Touched{Path: c.Path, Verb: c.Verb()})
 	}
-	if out.Plan, err = plan(to, changes); err != nil {
+	if out.Plan, err = planOf(to, changes); err != nil {
 		return out, err
 	}
 	if r.Plan != "" && r.Plan != out.Plan {
@@ -105,7 +105,7 @@ func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) 
 	if r.Try {
 		out.Services = names
 		text, err := e.repo.PatchOf(changes, e.facts.Hide)
-		out.Patch = string(text)
+		out.Patch = state.Text(text)
 		return out, errors.Join(err, gen.Discard())
 	}
 	if _, err := gen.Apply(ctx); err != nil {
@@ -131,7 +131,7 @@ func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) 
 	}
 	for _, n := range names {
 		if c, ok := e.facts.Derive(n); ok {
-			if _, err := run(ctx, c, nil); err != nil {
+			if _, err := e.run(ctx, c, nil); err != nil {
 				out.Trouble = append(out.Trouble, fmt.Sprintf("%s: make anew what follows from its files: %v", e.title(n), err))
 			}
 		}
@@ -211,8 +211,8 @@ func (e *Engine) chosen(r state.Rollback, p state.Path) bool {
 	return p.Under(r.Path)
 }
 
-// plan names what a rollback does, so that what is confirmed is what was shown.
-func plan(to state.Commit, changes []state.Change) (string, error) {
+// planOf names what a rollback does, so that what is confirmed is what was shown.
+func planOf(to state.Commit, changes []state.Change) (string, error) {
 	h := sha256.New()
 	if err := json.NewEncoder(h).Encode(struct {
 		To      string

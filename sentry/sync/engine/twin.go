@@ -43,11 +43,6 @@ const appliedFile = "applied"
 // follow brings this server's files to the newest state that was received.
 func (e *Engine) follow(ctx context.Context) {
 	t := &e.twin
-	if t.told == nil {
-		t.told = make(chan outcome, 1)
-		t.applied = e.remembered(appliedFile)
-		t.back = map[state.Path][]time.Time{}
-	}
 	select {
 	case told := <-t.told:
 		e.services(told)
@@ -151,12 +146,12 @@ func (e *Engine) loads(ctx context.Context, head state.Commit, dumps []state.Cha
 	t.telling = head.ID
 	e.report(head, carry.Probing)
 	facts := e.facts
-	go func() {
+	e.background.Go(func() {
 		var out outcome
 		out.head = head
 		for _, n := range names {
 			if c, ok := facts.Derive(n); ok {
-				if _, err := run(ctx, c, nil); err != nil {
+				if _, err := e.run(ctx, c, nil); err != nil {
 					out.told = append(out.told, apply.Told{Service: n, Verb: "derive", Err: err})
 				}
 			}
@@ -172,7 +167,7 @@ func (e *Engine) loads(ctx context.Context, head state.Commit, dumps []state.Cha
 		}
 		t.told <- out
 		e.nudge()
-	}()
+	})
 	return nil
 }
 

@@ -76,7 +76,7 @@ func (e *Engine) Show(name string, path state.Path) (state.Shown, error) {
 		return state.Shown{}, err
 	}
 	text, err := e.repo.Patch(c.Parent, c.ID, path, e.facts.Hide)
-	return state.Shown{Event: ev, Patch: string(text)}, err
+	return state.Shown{Event: ev, Patch: state.Text(text)}, err
 }
 
 // Diff gives the difference between two commits as text; to "" is the newest.
@@ -105,7 +105,7 @@ func (e *Engine) Blame(path state.Path) (state.Blame, error) {
 	}
 	lines, err := e.repo.Blame(head.ID, path, e.facts.Hide)
 	for _, l := range lines {
-		out.Lines = append(out.Lines, state.Line{Text: l.Text, Commit: l.Commit.ID})
+		out.Lines = append(out.Lines, state.Line{Text: state.Text(l.Text), Commit: l.Commit.ID})
 		out.Commits[l.Commit.ID] = l.Commit
 	}
 	return out, err

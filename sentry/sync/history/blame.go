@@ -28,7 +28,7 @@ func (r *Repo) Blame(commitID string, path state.Path, hide Hide) ([]Line, error
 		return nil, err
 	}
 	if now.why != "" {
-		return nil, fmt.Errorf("the lines of %s: %s", pathWord(path), now.why)
+		return nil, &NotShownError{path, now.why}
 	}
 	out := make([]Line, len(now.lines))
 	open := make([]int, len(now.lines)) // the line of the text looked at that is the i-th of it; -1 if its commit is found

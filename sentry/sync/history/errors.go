@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"sayasystems.com/atlas/sentry/sync/state"
 )
 
 // Errors that callers tell apart.
@@ -37,6 +39,16 @@ func (e *DamagedError) Error() string {
 }
 
 func (e *DamagedError) Unwrap() error { return e.Err }
+
+// NotShownError tells why the lines of a file are not shown.
+type NotShownError struct {
+	Path state.Path
+	Why  string
+}
+
+func (e *NotShownError) Error() string {
+	return fmt.Sprintf("the lines of %s: %s", e.Path.Word(), e.Why)
+}
 
 // DivergedError tells that a received line does not continue the one here.
 type DivergedError struct {

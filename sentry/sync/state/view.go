@@ -70,7 +70,7 @@ type Query struct {
 // Shown is an event with its text.
 type Shown struct {
 	Event
-	Patch string `json:"patch"` // unified, secrets left out; "" below the path asked for if nothing of it changed
+	Patch Text `json:"patch"` // unified, secrets left out; "" below the path asked for if nothing of it changed
 }
 
 // Blame tells who brought each line of a file.
@@ -81,7 +81,7 @@ type Blame struct {
 
 // Line is a line of a file as it may be shown, and the commit that it is from.
 type Line struct {
-	Text   string `json:"text"`
+	Text   Text   `json:"text"`
 	Commit string `json:"commit"`
 }
 
@@ -141,7 +141,7 @@ type RolledBack struct {
 	To       Commit    `json:"to"`
 	Commit   *Commit   `json:"commit,omitempty"` // the new one; nil if only tried
 	Files    []Touched `json:"files"`
-	Patch    string    `json:"patch,omitempty"` // of a try: unified, secrets left out
+	Patch    Text      `json:"patch,omitempty"` // of a try: unified, secrets left out
 	Plan     string    `json:"plan"`            // see Rollback.Plan
 	Verdicts []Verdict `json:"verdicts,omitempty"`
 	Services []string  `json:"services,omitempty"` // told to take their files anew

@@ -72,41 +72,65 @@ func PrintableText(s string) string {
 // odd are runes that are not shown as they are. U+FFFD is what bytes that are no UTF-8 are read as.
 func odd(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
 
+// Text is text of files: any bytes. Whoever shows it has to make it Printable.
+type Text string
+
 // MarshalText writes a path for JSON, which has no place for bytes that are no UTF-8: each becomes a zero byte, which no path holds, and
 // two hexadecimal digits. (encoding/json does not ask it for the keys of maps.)
-func (p Path) MarshalText() ([]byte, error) {
-	if utf8.ValidString(string(p)) {
-		return []byte(p), nil
+func (p Path) MarshalText() ([]byte, error) { return marshal(string(p)), nil }
+
+// UnmarshalText is the reverse of MarshalText. Check tells whether what came is a path.
+func (p *Path) UnmarshalText(text []byte) error {
+	s, err := unmarshal(string(text))
+	*p = Path(s)
+	return err
+}
+
+// MarshalText does the same for text; a zero byte is written so too.
+func (t Text) MarshalText() ([]byte, error) { return marshal(string(t)), nil }
+
+// UnmarshalText is the reverse of MarshalText.
+func (t *Text) UnmarshalText(text []byte) error {
+	s, err := unmarshal(string(text))
+	*t = Text(s)
+	return err
+}
+
+func marshal(s string) []byte {
+	if utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 {
+		return []byte(s)
 	}
-	var b []byte
-	for s := string(p); len(s) > 0; {
+	b := make([]byte, 0, len(s)+8)
+	for len(s) > 0 {
 		r, n := utf8.DecodeRuneInString(s)
-		if r == utf8.RuneError && n == 1 {
+		if r == 0 || r == utf8.RuneError && n == 1 {
 			b = fmt.Appendf(b, "\x00%02x", s[0])
 		} else {
 			b = append(b, s[:n]...)
 		}
 		s = s[n:]
 	}
-	return b, nil
+	return b
 }
 
-// UnmarshalText is the reverse of MarshalText. Check tells whether what came is a path.
-func (p *Path) UnmarshalText(text []byte) error {
-	head, rest, found := strings.Cut(string(text), "\x00")
-	for found {
-		if len(rest) < 2 {
-			return fmt.Errorf("path %s ends within a byte", Printable(clip(string(text))))
+func unmarshal(s string) (string, error) {
+	i := strings.IndexByte(s, 0)
+	if i < 0 {
+		return s, nil
+	}
+	b := make([]byte, 0, len(s))
+	for rest := s; ; {
+		b = append(b, rest[:i]...)
+		if rest = rest[i+1:]; len(rest) < 2 {
+			return "", fmt.Errorf("text %s ends within a byte", Printable(clip(s)))
 		}
 		v, err := strconv.ParseUint(rest[:2], 16, 8)
 		if err != nil {
-			return fmt.Errorf("path %s: %w", Printable(clip(string(text))), err)
+			return "", fmt.Errorf("text %s: %w", Printable(clip(s)), err)
 		}
-		var more string
-		head += string([]byte{byte(v)})
-		more, rest, found = strings.Cut(rest[2:], "\x00")
-		head += more
+		b, rest = append(b, byte(v)), rest[2:]
+		if i = strings.IndexByte(rest, 0); i < 0 {
+			return string(append(b, rest...)), nil
+		}
 	}
-	*p = Path(head)
-	return nil
 }

@@ -45,7 +45,12 @@ func FuzzPrintable(f *testing.F) {
 func FuzzPathJSON(f *testing.F) {
 	f.Add("etc/\xff\xfe/ü\ufffd")
 	f.Add("etc/hosts")
+	f.Add("a\x00\xc3\x00zz\x00")
 	f.Fuzz(func(t *testing.T, s string) {
+		var back Text
+		if data, err := json.Marshal(Text(s)); err != nil || json.Unmarshal(data, &back) != nil || back != Text(s) {
+			t.Errorf("%q as JSON is %s, %v, and back %q", s, data, err, back)
+		}
 		p := Path(s)
 		if p.Check() != nil {
 			return

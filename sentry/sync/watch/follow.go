@@ -39,7 +39,7 @@ func (w *Watcher) event(now time.Time, e event, by author) {
 	if e.mask&unix.FAN_RENAME != 0 {
 		// The new place first: what is known moves there with all below it, and is not there any more when the old place is looked at.
 		// Whether something was replaced there is not told, so it is not called born.
-		w.name(now, by, e.to, e.toName, change{deep: isDir}, isDir)
+		w.name(now, by, e.to, e.toName, change{deep: isDir, came: true}, isDir)
 		w.name(now, by, e.dir, e.name, change{gone: true, deep: isDir}, isDir)
 		return
 	}

@@ -46,6 +46,7 @@ type change struct {
 	attr bool // of a directory, attributes only
 	born bool // it was not there before
 	gone bool // it is not there any more
+	came bool // by its name, from elsewhere
 }
 
 // mention is what a part that is not delivered yet says about a path.
@@ -154,6 +155,7 @@ func (a *group) mention(now time.Time, c change) {
 		a.pending[c.path] = m
 	}
 	m.attr = m.attr && c.attr
+	m.bornHere = m.bornHere && !c.came // two files may have been exchanged: then the name is told to have gone, and is there
 	m.deep = m.deep || c.deep
 	switch {
 	case c.gone && !c.born:

@@ -141,3 +141,15 @@ func BenchmarkMark(b *testing.B) {
 		b.ReportMetric(float64(time.Since(began).Milliseconds()), "ms-to-end")
 	}
 }
+
+// TestExchanged: a file that was just made is exchanged with another; under both names there is something then.
+func TestExchanged(t *testing.T) {
+	b := watching(t, []state.Path{"etc"}, etc)
+	write(t, b.p("etc/old"), "old")
+	b.all()
+	write(t, b.p("etc/made"), "x")
+	must(t, unix.Renameat2(unix.AT_FDCWD, b.p("etc/old"), unix.AT_FDCWD, b.p("etc/made"), unix.RENAME_EXCHANGE))
+	if got := paths(b.all()); !slices.Equal(got, []state.Path{"etc/made", "etc/old"}) {
+		t.Errorf("told %q; want both", got)
+	}
+}
