@@ -7,8 +7,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 chmod 0755 "$work"
 cp -R /etc/postfix "$work/postfix"
-export MAIL_CONFIG=$work/postfix
 name=check-${work##*.}
+# syslog_name alone is read too late for mistakes in main.cf itself.
+export MAIL_CONFIG="$work/postfix" MAIL_LOGTAG="$name"
 {
 	echo
 	echo 'inet_interfaces = 127.0.0.1'
@@ -32,6 +33,6 @@ case "$greeting" in
 220*) exit 0 ;;
 esac
 sleep 0.2 # until it is written
-{ tail -n 200 /var/log/mail.log 2>/dev/null | grep -F "$name" | grep -E '(error|fatal|panic): ' | sed -e "s|^.*$name[^:]*: |postfix: |" -e "s|$work|/etc|g"; } >&2 ||
-	echo "postfix: smtpd does not start with this main.cf; see /var/log/mail.log" >&2
+said=$(tail -n 200 /var/log/mail.log 2>/dev/null | grep -F "$name" | grep -E '(error|fatal|panic): ' | sed -e "s|^.*$name[^:]*: |postfix: |" -e "s|$work|/etc|g") || :
+echo "${said:-postfix: smtpd does not start with this main.cf; see /var/log/mail.log}" >&2
 exit 1

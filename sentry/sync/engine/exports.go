@@ -199,7 +199,7 @@ func (e *Engine) run(ctx context.Context, c Command, in io.Reader) ([]byte, erro
 	case err != nil && ctx.Err() != nil:
 		return nil, fmt.Errorf("%s took longer than %v", strings.Join(c.Args[:min(2, len(c.Args))], " "), c.Timeout)
 	case err != nil:
-		return nil, fmt.Errorf("%w: %s", err, lastLine(words.String()))
+		return nil, fmt.Errorf("%w: %s", err, mistake(words.String()))
 	}
 	return out.Bytes(), nil
 }

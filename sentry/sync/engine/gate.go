@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -11,7 +12,6 @@ import (
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/sync/apply"
 	"sayasystems.com/atlas/sentry/sync/check"
-	"sayasystems.com/atlas/sentry/sync/history"
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
@@ -22,6 +22,7 @@ type gate struct {
 	busy    string // commit that is being checked
 	bad     string // commit that was refused; the checkers are asked again when there is another, or after a while
 	asked   time.Time
+	tries   int // how often the checkers have refused bad
 	done    chan verdicts
 }
 
@@ -30,8 +31,9 @@ type verdicts struct {
 	bad    *check.Verdict // the first that is not good; nil if all are
 }
 
-// again is after how long what a checker has refused is asked again: a service may have been busy with its own files.
-const again = time.Minute
+// again is after how long what was refused for the n-th time is asked again: soon at first, since a service may just have been busy with
+// its own files.
+func again(n int) time.Duration { return min(time.Second<<min(n, 6), time.Minute) }
 
 // allowedFile remembers gate.allowed over a restart, so that what was held back stays so.
 const allowedFile = "allowed"
@@ -57,7 +59,7 @@ func (e *Engine) allow(ctx context.Context) {
 		e.let(head)
 		return
 	}
-	if g.busy != "" || head.ID == g.bad && time.Since(g.asked) < again {
+	if g.busy != "" || head.ID == g.bad && time.Since(g.asked) < again(g.tries) {
 		return
 	}
 	checks := e.concerned(g.allowed, head.ID)
@@ -124,7 +126,11 @@ func (e *Engine) judged(v verdicts) {
 		return
 	}
 	g := &e.gate
+	if g.bad != v.commit.ID {
+		g.tries = 0
+	}
 	g.bad, g.asked = v.commit.ID, time.Now()
+	g.tries++
 	title := e.title(v.bad.Service)
 	held := &state.Held{Commit: v.commit.ID, Good: g.allowed, Service: v.bad.Service, Words: v.bad.Output, Since: time.Now().UTC()}
 	if changes, err := e.diff(g.allowed, v.commit.ID); err == nil {
@@ -140,7 +146,7 @@ func (e *Engine) judged(v verdicts) {
 	}
 	e.status.Held = held
 	e.mu.Unlock()
-	words := lastLine(v.bad.Output)
+	words := mistake(v.bad.Output)
 	what := fmt.Sprintf("A change is held back and not sent to the other servers: %s does not take it (%s).", title, words)
 	if v.bad.Result == check.Unknown {
 		what = fmt.Sprintf("A change is held back and not sent to the other servers: %s could not be asked whether it takes it (%s).", title, words)
@@ -208,14 +214,20 @@ func (e *Engine) title(service string) string {
 	return "the system"
 }
 
-func lastLine(s string) string {
+// mistake is the line of a checker's output that says what is wrong: the first that sounds like it, since many tell first what they read
+// and last where to look further. Some tell the place in one line, and what is wrong there in the next.
+func mistake(s string) string {
 	s = strings.TrimSpace(s)
 	if s == "" {
 		return "it says nothing"
 	}
 	lines := strings.Split(s, "\n")
-	// Checkers end with a summary such as "The Apache error log may have more information": the first line is the mistake.
-	return strings.TrimSpace(lines[0])
+	at := max(slices.IndexFunc(lines, wrong.MatchString), 0)
+	line := strings.TrimSpace(lines[at])
+	if strings.HasSuffix(line, ":") && at+1 < len(lines) {
+		line += " " + strings.TrimSpace(lines[at+1])
+	}
+	return line
 }
 
-var _ = history.ErrNotFound
+var wrong = regexp.MustCompile(`(?i)error|invalid|unknown|fatal|fail|\bbad\b|unexpected|missing|unrecogni[sz]ed|illegal|unused|cannot|can't|not `)

@@ -27,6 +27,8 @@ type twin struct {
 	applied string // commit of the site's line that the files were last brought to
 	refused string // commit that could not be; it is tried again when there is another, something changed here, or after a while
 	tried   time.Time
+	was     string // the last that was refused, and how often in turn
+	tries   int
 	told    chan outcome
 	telling string // commit whose services are being told
 	// reported is when the primary was last told how far this server is.
@@ -57,7 +59,7 @@ func (e *Engine) follow(ctx context.Context) {
 		}
 	}
 	head, ok := e.repo.Head(state.Site)
-	if !ok || t.telling != "" || head.ID == t.refused && time.Since(t.tried) < again {
+	if !ok || t.telling != "" || head.ID == t.refused && time.Since(t.tried) < again(t.tries) {
 		return
 	}
 	if head.ID == t.applied {
@@ -65,7 +67,11 @@ func (e *Engine) follow(ctx context.Context) {
 		return
 	}
 	if err := e.bring(ctx, head); err != nil && ctx.Err() == nil {
-		t.refused, t.tried = head.ID, time.Now()
+		if t.was != head.ID {
+			t.tries = 0
+		}
+		t.refused, t.was, t.tried = head.ID, head.ID, time.Now()
+		t.tries++
 		e.refuse(head, err)
 	}
 }
@@ -409,7 +415,7 @@ type refusedError struct {
 }
 
 func (r *refusedError) Error() string {
-	return fmt.Sprintf("%s does not take it here (%s)", r.title, lastLine(r.verdict.Output))
+	return fmt.Sprintf("%s does not take it here (%s)", r.title, mistake(r.verdict.Output))
 }
 
 // remembered reads a commit's name from the Synchronizer's folder; "" if none is there.

@@ -75,7 +75,7 @@ func (t *titler) String() string {
 	}
 	switch {
 	case c.n == 0:
-		return "changed nothing"
+		return "changed and changed back"
 	case c.n == 1 && c.verb == "attributes changed":
 		return "changed attributes of " + pathWord(c.first)
 	case c.n == 1:

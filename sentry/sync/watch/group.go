@@ -19,6 +19,7 @@ const (
 	hintWait = 700 * time.Millisecond // a write to a file that stays open
 	hintGap  = 10 * time.Second       // between two parts for such writes to the same file
 	maxHints = 4096
+	maxDirs  = 1024 // of an action, to tell what belongs to it
 	maxPaths = 8192 // of one part; above, directories stand for what is in them
 )
 
@@ -66,6 +67,7 @@ type group struct {
 	open        map[state.Path]time.Time // those of pending that are not done, since when
 	due, latest time.Time                // of what is completed; zero if nothing is
 	parts       int
+	dirs        map[state.Path]bool // that it changed something in
 }
 
 // grouper turns changes into actions. It knows no clock and no kernel: each call is told the time. It is not for concurrent use.
@@ -93,6 +95,9 @@ func (g *grouper) add(now time.Time, by author, c change) []Action {
 	}
 	delete(g.hints, c.path)
 	var out []Action
+	if by.who == (state.Who{}) {
+		by = g.near(now, by, c.path)
+	}
 	a := g.groups[by.key]
 	if a != nil && (now.Sub(a.last) >= gap || now.Sub(a.first) >= span) {
 		out = g.end(by.key, a, out)
@@ -100,13 +105,35 @@ func (g *grouper) add(now time.Time, by author, c change) []Action {
 	}
 	if a == nil {
 		g.next++
-		a = &group{id: g.next, who: by.who, first: now, pending: map[state.Path]*mention{}, open: map[state.Path]time.Time{}}
+		a = &group{id: g.next, who: by.who, first: now, pending: map[state.Path]*mention{}, open: map[state.Path]time.Time{}, dirs: map[state.Path]bool{}}
 		g.groups[by.key] = a
 	}
 	a.who = better(a.who, by.who)
 	a.last = now
+	if len(a.dirs) < maxDirs {
+		a.dirs[c.path.Dir()] = true
+	}
 	a.mention(now, c)
 	return out
+}
+
+// near gives the author of the only action that goes on in the same directory, for a change by a process that was gone before it could be
+// asked for: on a busy machine that happens to mv and ln, in the midst of a script.
+func (g *grouper) near(now time.Time, by author, p state.Path) author {
+	if g.groups[by.key] != nil {
+		return by
+	}
+	found := by
+	for key, a := range g.groups {
+		if now.Sub(a.last) >= gap || now.Sub(a.first) >= span || !a.dirs[p.Dir()] && !a.dirs[p.Dir().Dir()] || a.who == (state.Who{}) {
+			continue
+		}
+		if found.key != by.key {
+			return by // two: who knows
+		}
+		found = author{key: key, who: a.who}
+	}
+	return found
 }
 
 // better fills in what was not known about the same author.

@@ -300,3 +300,42 @@ func TestOutbox(t *testing.T) {
 		t.Errorf("%d actions wait; want at most %d, and one that looks at everything", len(o.list), maxActions)
 	}
 }
+
+// What a process did that was gone before it could be asked for belongs to the only action in the same place.
+func TestGoneProcess(t *testing.T) {
+	g := newGrouper()
+	now := time.Unix(1000, 0)
+	anna := author{key: "login:1", who: state.Who{Program: "sh", User: "anna"}}
+	gone := func(pid int) author { return author{key: fmt.Sprintf("pid:%d", pid)} }
+	g.add(now, anna, change{path: "etc/web/a"})
+	g.add(now.Add(time.Millisecond), gone(2), change{path: "etc/web/b"})
+	g.add(now.Add(time.Millisecond), gone(3), change{path: "etc/web/conf.d/c"})
+	g.add(now.Add(time.Millisecond), gone(4), change{path: "etc/mail/d"})
+	got := map[string][]state.Path{}
+	for _, a := range g.take(now.Add(time.Second)) {
+		got[a.Who.User] = append(got[a.Who.User], a.Paths...)
+	}
+	want := map[string][]state.Path{"anna": {"etc/web/a", "etc/web/b", "etc/web/conf.d/c"}, "": {"etc/mail/d"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	bert := author{key: "login:2", who: state.Who{Program: "vi", User: "bert"}}
+	now = now.Add(time.Minute)
+	g.add(now, anna, change{path: "etc/web/a"})
+	g.add(now, bert, change{path: "etc/web/b"})
+	g.add(now, gone(5), change{path: "etc/web/c"})
+	if n := len(g.take(now.Add(time.Second))); n != 3 {
+		t.Errorf("%d actions; want 3: it may be of either", n)
+	}
+}
+
+func TestInterprets(t *testing.T) {
+	for name, want := range map[string]bool{
+		"sh": true, "bash": true, "python3.13": true, "perl": true, "perl5.40-x86_64-linux": false, "ld-linux-x86-64.so.2": true, "php8.4": true,
+		"mv": false, "shadow": false, "sed": false, "nodelist": false, "useradd": false, "envsubst": false,
+	} {
+		if got := interprets(name); got != want {
+			t.Errorf("interprets(%q) = %v; want %v", name, got, want)
+		}
+	}
+}

@@ -2,6 +2,8 @@ package watch
 
 import (
 	"bytes"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net/netip"
@@ -173,4 +175,55 @@ func (p proc) from(pid int) string {
 		}
 	}
 	return ""
+}
+
+// remote is the address at the other end of a process's connection, if it has just one.
+func (p proc) remote(pid int) string {
+	fds, err := os.ReadDir(filepath.Join(p.dir, strconv.Itoa(pid), "fd"))
+	if err != nil {
+		return ""
+	}
+	sockets := map[string]bool{}
+	for _, fd := range fds {
+		if to, err := os.Readlink(filepath.Join(p.dir, strconv.Itoa(pid), "fd", fd.Name())); err == nil {
+			if rest, ok := strings.CutPrefix(to, "socket:["); ok {
+				sockets[strings.TrimSuffix(rest, "]")] = true
+			}
+		}
+	}
+	found := ""
+	for _, name := range []string{"net/tcp", "net/tcp6"} {
+		b, err := p.read(pid, name, 4<<20)
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(b)) {
+			f := strings.Fields(line)
+			if len(f) < 10 || f[3] != established || !sockets[f[9]] {
+				continue
+			}
+			a, ok := parseAddr(f[2])
+			if !ok || found != "" && found != a {
+				return ""
+			}
+			found = a
+		}
+	}
+	return found
+}
+
+const established = "01" // proc(5), /proc/net/tcp
+
+// parseAddr reads "0B00070A:0016": words of four bytes, each in the machine's order, and a port.
+func parseAddr(s string) (string, bool) {
+	text, _, _ := strings.Cut(s, ":")
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != 4 && len(b) != 16 {
+		return "", false
+	}
+	for i := 0; i < len(b); i += 4 {
+		binary.BigEndian.PutUint32(b[i:], binary.NativeEndian.Uint32(b[i:]))
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a.Unmap().String(), true
 }

@@ -19,13 +19,16 @@ type batch struct {
 	err    error    // no more can be read
 }
 
-// haste is the priority (nice value) of the reading thread: it sleeps nearly always, and what it comes late for is gone from /proc.
+// haste is the priority (nice value) of the reading thread where it cannot be a real-time one: it sleeps nearly always, and what it comes
+// late for is gone from /proc.
 const haste = -20
 
 // read reads events and finds out at once who made them, until ctx ends. It has a thread of its own.
 func (w *Watcher) read(ctx context.Context, out chan<- batch) {
 	runtime.LockOSThread() // and never unlocked: the thread ends with its priority
-	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), haste)
+	if unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}, 0) != nil {
+		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), haste)
+	}
 	send := func(b batch) bool {
 		select {
 		case <-ctx.Done():

@@ -69,7 +69,13 @@ func (a *authors) of(pid int, gone bool, now time.Time) author {
 		return nobody
 	}
 	if k == nil || k.start != p.start || k.comm != p.comm {
+		old := k
 		k = &seen{start: p.start, comm: p.comm, by: a.find(p)}
+		if old != nil && old.start == p.start && old.by.who.From != "" && k.by.who.From == "" { // it is ending, and so is its login
+			who := old.by.who
+			who.Program, who.User = k.by.who.Program, k.by.who.User
+			k.by = author{key: old.by.key, who: who}
+		}
 		a.forget(now)
 		a.known[pid] = k
 	}
@@ -84,13 +90,22 @@ func (a *authors) runs(pid int, name string, now time.Time) {
 	if err != nil {
 		return
 	}
-	if k := a.known[pid]; k != nil && k.start == p.start && now.Sub(k.ran) < start {
-		return // the interpreter of the script that was told first
+	if k := a.known[pid]; k != nil && k.start == p.start && now.Sub(k.ran) < start && interprets(name) {
+		return // of the script that was told first
 	}
 	k := &seen{start: p.start, comm: p.comm, checked: now, ran: now, by: a.find(p)}
 	k.by.who.Program = printable(name)
 	a.forget(now)
 	a.known[pid] = k
+}
+
+// interprets tells whether a program is one that runs scripts, or loads programs. Another one that a process starts right after one is
+// what the process is for: a shell that is given one command becomes that.
+func interprets(name string) bool {
+	if strings.HasPrefix(name, "ld-linux") {
+		return true
+	}
+	return slices.Contains([]string{"sh", "bash", "dash", "busybox", "env", "perl", "python", "php", "ruby", "node", "lua", "awk", "mawk", "gawk"}, strings.TrimRight(name, "0123456789."))
 }
 
 // forget keeps the memory small.
@@ -126,7 +141,7 @@ func (a *authors) find(p process) author {
 	top, job := below(chain, gates), below(chain, jobs)
 	switch {
 	case top >= 0:
-		a.person(&who, chain[:top+1])
+		a.person(&who, chain[:top+1], chain[top+1])
 		by.key = fmt.Sprintf("login:%d.%d", chain[top].pid, chain[top].start)
 	case job >= 0:
 		who.Service = service
@@ -177,7 +192,7 @@ func below(chain []process, names []string) int {
 }
 
 // person tells about a person's processes, from the one at work to the one that the login started.
-func (a *authors) person(who *state.Who, chain []process) {
+func (a *authors) person(who *state.Who, chain []process, gate process) {
 	top := chain[len(chain)-1]
 	if ruid, _, ok := a.proc.uids(top.pid); ok {
 		who.Login = a.user(ruid)
@@ -186,6 +201,9 @@ func (a *authors) person(who *state.Who, chain []process) {
 		if who.From = a.proc.from(p.pid); who.From != "" {
 			break
 		}
+	}
+	if who.From == "" { // one that was about to start its first program has no environment yet
+		who.From = a.proc.remote(gate.pid)
 	}
 	for i := len(chain) - 1; i >= 0 && who.TTY == ""; i-- {
 		who.TTY = chain[i].tty

@@ -139,6 +139,11 @@ func TestWhoRemembers(t *testing.T) {
 	if got := a.of(8, true, zero.Add(10*time.Millisecond)); got.who.Program != "a2ensite" {
 		t.Errorf("of() a script that ended = %+v; want its name", got)
 	}
+	a.runs(8, "bash", zero.Add(20*time.Millisecond))
+	a.runs(8, "mv", zero.Add(21*time.Millisecond))
+	if got := a.of(8, true, zero.Add(30*time.Millisecond)); got.who.Program != "mv" {
+		t.Errorf("of() a shell that became mv = %+v; want that", got)
+	}
 	if got := a.of(8, true, zero.Add(2*time.Minute)); got.who.Program != "" {
 		t.Errorf("of() a process that ended long ago = %+v; want nobody", got)
 	}
@@ -388,4 +393,26 @@ func BenchmarkEvents(b *testing.B) {
 	b.ReportMetric(float64(cpu)/float64(max(s.Events, 1)), "cpu-ns/event")
 	b.ReportMetric(float64(s.Events)/float64(b.N), "events/write")
 	b.ReportMetric(float64(s.Overflows), "overflows")
+}
+
+// The address of a login whose process has no environment yet is that of sshd's connection.
+func TestWhoRemote(t *testing.T) {
+	dir := fakeProc(t, []fake{{pid: 3, parent: 1, session: 3, comm: "sshd-session", login: -1}, {pid: 4, parent: 3, session: 3, comm: "sshd-session", login: -1}})
+	must(t, os.MkdirAll(dir+"/3/fd", 0o755))
+	must(t, os.Symlink("socket:[777]", dir+"/3/fd/4"))
+	must(t, os.Mkdir(dir+"/3/net", 0o755))
+	write(t, dir+"/3/net/tcp", `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0B00070A:0016 6400070A:C822 01 00000000:00000000 02:000A7214 00000000     0        0 777 2 0000000000000000 20 4 30 10 -1
+   1: 0B00070A:0016 3200070A:C822 01 00000000:00000000 02:000A7214 00000000     0        0 778 2 0000000000000000 20 4 30 10 -1
+`)
+	a := newAuthors(dir, func(uint32) string { return "root" })
+	a.runs(4, "bash", zero)
+	if got := a.of(4, true, zero).who; got.From != "10.7.0.100" || got.Program != "bash" {
+		t.Errorf("of() a login that ended at once = %+v; want bash from 10.7.0.100", got)
+	}
+	for s, want := range map[string]string{"0000000000000000FFFF00006400070A:0016": "10.7.0.100", "x": "", "00": "", "000007FD000000000000000010000000:1": "fd07::10"} {
+		if got, _ := parseAddr(s); got != want {
+			t.Errorf("parseAddr(%q) = %q; want %q", s, got, want)
+		}
+	}
 }
