@@ -177,6 +177,10 @@ func (l *link) base(want Point) (base string, more bool, err error) {
 			return l.has.Parent, true, nil
 		}
 	}
+	if has.Seq > want.Seq {
+		return "", false, refuse(CodeReplayed, "server %s has change %d (%.10s) of this primary, which has only %d: it runs with an older state than before, "+
+			"or its history was begun anew", l.peer.Name, has.Seq, has.ID, want.Seq)
+	}
 	return "", false, refuse(CodeDiverged, "server %s has change %d (%.10s), which is not in this server's history: their histories ran apart; "+
 		"compare them, then let the primary's replace the other", l.peer.Name, has.Seq, has.ID)
 }
