@@ -56,7 +56,7 @@ func (e *Engine) allow(ctx context.Context) {
 		e.let(head)
 		return
 	}
-	if g.busy != "" || head.ID == g.bad && time.Since(g.asked) < again {
+	if g.busy != "" || head.ID == g.bad && time.Since(g.asked) < e.cfg.again {
 		return
 	}
 	checks := e.concerned(g.allowed, head.ID)

@@ -94,7 +94,7 @@ func (e *Engine) rollback(ctx context.Context, r Rollback, who state.Who) (Rolle
 		return out, gen.Discard()
 	}
 	if _, err := gen.Apply(ctx); err != nil {
-		return out, fmt.Errorf("put the files back: %w", err)
+		return out, fmt.Errorf("put the files back: %w", errors.Join(err, e.failed(gen, err)))
 	}
 	var edits []history.Edit
 	for _, c := range out.Changes {
