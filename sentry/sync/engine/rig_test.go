@@ -57,6 +57,8 @@ type plan struct {
 	receive func(c *carry.ReceiverConfig)
 	peer    func(left bool, p *siteconf.Peer) // what each knows of the other
 	prepare func(s *server)                   // before the first start
+	broken  bool                              // from the beginning: the two never get in step
+	differs bool                              // their files are not all equal in the end
 }
 
 type store struct{ *history.Repo }
@@ -307,7 +309,7 @@ func eventually(t testing.TB, what string, f func() bool) {
 func freePort(t testing.TB) int {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return l.Addr().(*net.TCPAddr).Port
 }
 
