@@ -178,7 +178,7 @@ func (l *link) base(want Point) (base string, more bool, err error) {
 		}
 	}
 	if has.Seq > want.Seq {
-		return "", false, refuse(CodeReplayed, "server %s has change %d (%.10s) of this primary, which has only %d: it runs with an older state than before, "+
+		return "", false, refuse(CodeDiverged, "server %s has change %d (%.10s) of this primary, which has only %d: it runs with an older state than before, "+
 			"or its history was begun anew", l.peer.Name, has.Seq, has.ID, want.Seq)
 	}
 	return "", false, refuse(CodeDiverged, "server %s has change %d (%.10s), which is not in this server's history: their histories ran apart; "+
