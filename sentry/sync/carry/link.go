@@ -206,7 +206,7 @@ func (l *link) continues(older, newer Point) (bool, error) {
 
 // choose gives the pack to send: a large one that is on its way is brought to its end, even if there is more by now.
 func (l *link) choose(base string, want Point) (*pack, error) {
-	if part := l.has.Partial; part != nil && part.Base == base && part.Head.Seq <= want.Seq {
+	if part := l.has.Partial; part != nil && part.Base == base && part.Head.Seq <= want.Seq && part.Head.ID != l.has.Head.ID {
 		if l.pack != nil && l.pack.id == part.Pack {
 			return l.pack, nil
 		}
@@ -215,7 +215,8 @@ func (l *link) choose(base string, want Point) (*pack, error) {
 			return p, nil
 		}
 	}
-	if l.pack != nil && l.pack.base == base && l.pack.head.Seq <= want.Seq {
+	// A pack whose answer was lost with the link may be what the peer has now; where that was amended here since, it would be sent for ever.
+	if l.pack != nil && l.pack.base == base && l.pack.head.Seq <= want.Seq && l.pack.head.ID != l.has.Head.ID {
 		return l.pack, nil
 	}
 	p, err := l.s.packs.get(l.ctx, base, want)
