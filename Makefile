@@ -15,7 +15,7 @@ export CGO_ENABLED := 0
 GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULN    := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: bench-boot bench-sync twin-silence services help setup build image demo demo-down test test-unit test-md test-namespace test-vm cuts fuzz lint vuln repro clean
+.PHONY: sync-random bench-boot bench-sync twin-silence services help setup build image demo demo-down test test-unit test-md test-namespace test-vm cuts fuzz lint vuln repro clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -54,6 +54,11 @@ test-namespace: ## the main job in the namespace lab (root)
 
 twin-silence: ## what a twin sends, listened to at the switch for ten minutes, and all its ports scanned (KIND=namespace|vm, not auto)
 	ATLAS_LAB_TESTS=$(if $(filter vm,$(KIND)),vm,namespace) ATLAS_CAPTURE=600 ATLAS_LONG=1 ATLAS_OUT=$(abspath $(OUT)) $(GO) test -count=1 -timeout 90m -v -run TestTwin ./build/lab/e2e
+
+SEED ?= 1
+EDITS ?= 10000
+sync-random: ## random edits while link and power are cut: both sides must be equal in the end (root; SEED, EDITS)
+	SYNC_SEED=$(SEED) SYNC_EDITS=$(EDITS) $(GO) test -count=1 -timeout 60m -v -run 'TestRandomEdits$$' ./sentry/sync/engine
 
 ROUNDS ?= 5
 bench-boot: image ## boot time and memory against the same services under systemd, in the vm lab (ROUNDS boots of each, in turn)

@@ -177,6 +177,10 @@ func (l *link) base(want Point) (base string, more bool, err error) {
 			return l.has.Parent, true, nil
 		}
 	}
+	if has.Seq > want.Seq {
+		return "", false, refuse(CodeDiverged, "server %s has change %d (%.10s) of this primary, which has only %d: it runs with an older state than before, "+
+			"or its history was begun anew", l.peer.Name, has.Seq, has.ID, want.Seq)
+	}
 	return "", false, refuse(CodeDiverged, "server %s has change %d (%.10s), which is not in this server's history: their histories ran apart; "+
 		"compare them, then let the primary's replace the other", l.peer.Name, has.Seq, has.ID)
 }
@@ -202,7 +206,7 @@ func (l *link) continues(older, newer Point) (bool, error) {
 
 // choose gives the pack to send: a large one that is on its way is brought to its end, even if there is more by now.
 func (l *link) choose(base string, want Point) (*pack, error) {
-	if part := l.has.Partial; part != nil && part.Base == base && part.Head.Seq <= want.Seq {
+	if part := l.has.Partial; part != nil && part.Base == base && part.Head.Seq <= want.Seq && part.Head.ID != l.has.Head.ID {
 		if l.pack != nil && l.pack.id == part.Pack {
 			return l.pack, nil
 		}
@@ -211,7 +215,8 @@ func (l *link) choose(base string, want Point) (*pack, error) {
 			return p, nil
 		}
 	}
-	if l.pack != nil && l.pack.base == base && l.pack.head.Seq <= want.Seq {
+	// A pack whose answer was lost with the link may be what the peer has now; where that was amended here since, it would be sent for ever.
+	if l.pack != nil && l.pack.base == base && l.pack.head.Seq <= want.Seq && l.pack.head.ID != l.has.Head.ID {
 		return l.pack, nil
 	}
 	p, err := l.s.packs.get(l.ctx, base, want)

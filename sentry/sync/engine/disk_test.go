@@ -70,6 +70,5 @@ func (d *disk) back() {
 		}
 		time.Sleep(25 * time.Millisecond)
 	}
-	out, _ := exec.Command("fuser", "-vm", d.dir).CombinedOutput()
-	d.t.Fatalf("the disk is still in use: %v\n%s", err, out)
+	d.t.Fatalf("the disk is still in use: %v", err)
 }

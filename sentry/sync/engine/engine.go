@@ -52,6 +52,7 @@ type Config struct {
 	Log      *slog.Logger
 
 	patience time.Duration // a file that changes all the time is told after: 1 min
+	again    time.Duration // what was refused is asked again at the latest after: 1 min
 	limit    int           // of files; 0 is snapshot's own
 }
 
@@ -102,6 +103,9 @@ func Open(cfg Config) (*Engine, error) {
 	if cfg.patience == 0 {
 		cfg.patience = time.Minute
 	}
+	if cfg.again == 0 {
+		cfg.again = time.Minute
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -131,6 +135,9 @@ func Open(cfg Config) (*Engine, error) {
 	})
 	if err != nil {
 		return nil, errors.Join(err, e.Close())
+	}
+	if cfg.Receiver != nil { // it is started after this returns, and before Run
+		cfg.Receiver.OnReceived(func(state.Commit, carry.Offer) { e.nudge() })
 	}
 	rec, err := e.applier.Recover()
 	if err != nil {
@@ -232,9 +239,6 @@ func (e *Engine) Run(ctx context.Context) error {
 // begin records what is there, and takes up where the last run ended.
 func (e *Engine) begin(ctx context.Context) {
 	e.rescan(ctx, "found when the server started")
-	if e.cfg.Receiver != nil {
-		e.cfg.Receiver.OnReceived(func(state.Commit, carry.Offer) { e.nudge() })
-	}
 	e.step(ctx)
 }
 
@@ -249,6 +253,7 @@ func (e *Engine) nudge() {
 func (e *Engine) step(ctx context.Context) {
 	if e.cfg.Sender != nil {
 		e.allow(ctx)
+		e.peers()
 	}
 	if e.cfg.Receiver != nil {
 		e.follow(ctx)

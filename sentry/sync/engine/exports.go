@@ -71,7 +71,7 @@ func (e *Engine) export(ctx context.Context, x Export, told <-chan struct{}) {
 				e.cfg.Findings.Clear(id)
 			case failed.IsZero():
 				failed = time.Now()
-			case time.Since(failed) > time.Minute && e.ready(x.Service):
+			case time.Since(failed) > e.cfg.patience && e.ready(x.Service):
 				e.cfg.Findings.Set(initapi.Finding{
 					ID: id, Severity: "warning", Where: e.cfg.Server,
 					What: fmt.Sprintf("%s (%s): changes are not recorded: %v.", e.title(x.Service), x.Title, err),
@@ -201,19 +201,19 @@ func (e *Engine) run(ctx context.Context, c Command, in io.Reader) ([]byte, erro
 	case err != nil:
 		return nil, fmt.Errorf("%w: %s", err, mistake(words.String()))
 	}
-	return out.Bytes(), nil
+	return out.buf.Bytes(), nil
 }
 
 // limited holds up to mostOutput bytes.
 type limited struct {
-	bytes.Buffer
+	buf  bytes.Buffer // not embedded: its ReadFrom would pass Write by
 	over bool
 }
 
 func (l *limited) Write(p []byte) (int, error) {
-	if l.Len()+len(p) > mostOutput {
+	if l.buf.Len()+len(p) > mostOutput {
 		l.over = true
 		return len(p), nil
 	}
-	return l.Buffer.Write(p)
+	return l.buf.Write(p)
 }

@@ -31,9 +31,9 @@ type verdicts struct {
 	bad    *check.Verdict // the first that is not good; nil if all are
 }
 
-// again is after how long what was refused for the n-th time is asked again: soon at first, since a service may just have been busy with
+// pause is after how long what was refused for the n-th time is asked again: soon at first, since a service may just have been busy with
 // its own files.
-func again(n int) time.Duration { return min(time.Second<<min(n, 6), time.Minute) }
+func (e *Engine) pause(n int) time.Duration { return min(time.Second<<min(n, 6), e.cfg.again) }
 
 // allowedFile remembers gate.allowed over a restart, so that what was held back stays so.
 const allowedFile = "allowed"
@@ -59,7 +59,7 @@ func (e *Engine) allow(ctx context.Context) {
 		e.let(head)
 		return
 	}
-	if g.busy != "" || head.ID == g.bad && time.Since(g.asked) < again(g.tries) {
+	if g.busy != "" || head.ID == g.bad && time.Since(g.asked) < e.pause(g.tries) {
 		return
 	}
 	checks := e.concerned(g.allowed, head.ID)

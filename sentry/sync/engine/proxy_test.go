@@ -14,33 +14,39 @@ type wire struct {
 	conns map[net.Conn]bool
 	rest  atomic.Int64 // bytes until everything is cut; < 0: endless
 	off   atomic.Bool
+	last  atomic.Bool // after the cut of rest, nothing gets through any more
 }
 
-// newWire listens at an address of its own and leads to where it is told.
+// newWire makes one that listens when it is asked for its address.
 func newWire(t testing.TB) (*wire, func(to string, port int) string) {
-	w := &wire{conns: map[net.Conn]bool{}}
+	w := &wire{}
 	w.rest.Store(-1)
-	return w, func(to string, port int) string {
-		const ip = "127.0.77.9"
-		l, err := net.Listen("tcp", net.JoinHostPort(ip, fmt.Sprint(port)))
-		must(t, err)
-		var work sync.WaitGroup
-		work.Go(func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				work.Go(func() { w.carry(c, net.JoinHostPort(to, fmt.Sprint(port))) })
+	return w, func(to string, port int) string { return w.listen(t, to, port) }
+}
+
+// listen gives the address at which to is reached over the wire.
+func (w *wire) listen(t testing.TB, to string, port int) string {
+	w.conns = map[net.Conn]bool{}
+	w.rest.Store(-1)
+	const ip = "127.0.77.9"
+	l, err := net.Listen("tcp", net.JoinHostPort(ip, fmt.Sprint(port)))
+	must(t, err)
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
 			}
-		})
-		t.Cleanup(func() { _ = l.Close(); w.cut(); work.Wait() })
-		return ip
-	}
+			work.Go(func() { w.carry(c, net.JoinHostPort(to, fmt.Sprint(port))) })
+		}
+	})
+	t.Cleanup(func() { _ = l.Close(); w.cut(); work.Wait() })
+	return ip
 }
 
 func (w *wire) carry(c net.Conn, to string) {
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if w.off.Load() {
 		return
 	}
@@ -48,7 +54,7 @@ func (w *wire) carry(c net.Conn, to string) {
 	if err != nil {
 		return
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	w.mu.Lock()
 	w.conns[c], w.conns[d] = true, true
 	w.mu.Unlock()
@@ -61,6 +67,10 @@ func (w *wire) carry(c net.Conn, to string) {
 				if r < int64(n) {
 					n, err = int(r), net.ErrClosed
 					w.rest.Store(-1)
+					if w.last.Load() {
+						w.off.Store(true)
+						w.cut()
+					}
 				} else {
 					w.rest.Add(-int64(n))
 				}

@@ -197,7 +197,9 @@ func (tr *trial) converge() {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("not equal within two minutes; %d files; in step: %v\n%s\nfindings: %v %v", len(a), tr.right.engine.Status().InStep,
+			head, _ := tr.left.engine.repo.Head(state.Site)
+			t.Fatalf("not equal within two minutes; newest %s, told to be sent %q; peers %+v; %d files; in step: %v\n%s\nfindings: %v %v", head.ID,
+				tr.left.engine.remembered(allowedFile), tr.left.engine.cfg.Sender.Status(), len(a), tr.right.engine.Status().InStep,
 				strings.Join(differ(a, b), "\n"), tr.left.findings.List(), tr.right.findings.List())
 		}
 	}

@@ -63,7 +63,7 @@ func (e *Engine) take(ctx context.Context, a watch.Action) {
 		})
 		return
 	}
-	if a.Rescan {
+	if _, begun := e.repo.Head(e.line()); a.Rescan || !begun {
 		e.rescan(ctx, "found by comparing everything")
 		return
 	}
@@ -98,6 +98,10 @@ func (e *Engine) retry(ctx context.Context) {
 		return
 	}
 	slices.Sort(due)
+	if len(due) > 0 && due[0] == roots(e.facts.Packs)[0] {
+		e.rescan(ctx, "found by comparing everything")
+		return
+	}
 	e.record(ctx, e.linked(ctx, e.look(ctx, due)), history.Meta{Image: e.cfg.Image}, 0)
 }
 
@@ -105,6 +109,9 @@ func (e *Engine) retry(ctx context.Context) {
 func (e *Engine) record(ctx context.Context, edits []history.Edit, m history.Meta, action uint64) {
 	edits = slices.DeleteFunc(edits, func(d history.Edit) bool { return !e.differs(d) })
 	if len(edits) == 0 {
+		if len(e.again) == 0 { // what could not be recorded has gone, or was by another run
+			e.cfg.Findings.Clear("sync-not-recorded")
+		}
 		return
 	}
 	c, changed, err := e.repo.Record(e.line(), edits, m)
@@ -164,6 +171,12 @@ func (e *Engine) withParents(edits []history.Edit) []history.Edit {
 }
 
 func (e *Engine) notRecorded(err error, edits []history.Edit) {
+	if errors.Is(err, snapshot.ErrBusy) { // the next look tells, also if it goes on
+		for _, d := range edits {
+			e.again[d.Path] = time.Now().Add(time.Second)
+		}
+		return
+	}
 	e.log.Error("change not recorded", "err", err)
 	next := "Look at the server's findings about its disks. The change is tried again by itself."
 	if errors.Is(err, syscall.ENOSPC) {
@@ -173,7 +186,7 @@ func (e *Engine) notRecorded(err error, edits []history.Edit) {
 		ID: "sync-not-recorded", Severity: "critical", Where: e.cfg.Server, What: "A change of " + string(edits[0].Path) + " could not be recorded: " + err.Error() + ".", Next: next,
 	})
 	for _, d := range edits {
-		e.again[d.Path] = time.Now().Add(10 * time.Second)
+		e.again[d.Path] = time.Now().Add(min(10*time.Second, e.cfg.again))
 	}
 }
 
@@ -196,7 +209,8 @@ func (e *Engine) one(p state.Path) []history.Edit {
 		delete(e.seen, p)
 		return []history.Edit{{Path: p}}
 	case err != nil:
-		return e.unreadable(p, err)
+		e.unreadable(p, err)
+		return nil
 	}
 	e.good(item)
 	d := history.Edit{Path: p, Entry: &item.Entry}
@@ -219,7 +233,14 @@ func (e *Engine) opener(p state.Path) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) {
 		r, w := io.Pipe()
 		go func() {
-			_, err := e.tree.Read(p, func(int64) (io.Writer, error) { return w, nil })
+			begun := false
+			_, err := e.tree.Read(p, func(int64) (io.Writer, error) {
+				if begun { // what went down the pipe already cannot be taken back
+					return nil, snapshot.ErrBusy
+				}
+				begun = true
+				return w, nil
+			})
 			w.CloseWithError(err)
 		}()
 		return r, nil
@@ -283,15 +304,19 @@ func (e *Engine) look(ctx context.Context, paths []state.Path) []history.Edit {
 	if len(dirs) == 0 {
 		return out
 	}
+	named := len(out)
 	scan := snapshot.ScanOptions{Skip: e.ignored, Known: e.seen.known}
 	for item, err := range e.tree.Scan(ctx, dirs, scan) {
 		if err != nil {
-			out = append(out, e.unreadable(item.Path, err)...)
+			e.unreadable(item.Path, err)
 			if item.Path != "" {
 				here[item.Path], bad[item.Path] = true, true
 				continue
 			}
-			return out // the scan ended early: what is not here may still be there
+			if _, ok := e.repo.Head(e.line()); !ok {
+				return nil // the others would take a part for all of it, and remove the rest
+			}
+			return out[:named] // what is not here may still be there, and the first of far too many are not wanted
 		}
 		if here[item.Path] {
 			continue
@@ -333,7 +358,7 @@ func (e *Engine) look(ctx context.Context, paths []state.Path) []history.Edit {
 }
 
 // unreadable tells about a path that cannot be recorded now. What is recorded of it stays.
-func (e *Engine) unreadable(p state.Path, err error) []history.Edit {
+func (e *Engine) unreadable(p state.Path, err error) {
 	f := initapi.Finding{ID: notKept + string(p), Severity: "warning", Where: e.cfg.Server, What: fmt.Sprintf("%s is not carried to the other servers: %v.", "/"+p, err)}
 	var (
 		notKept  *snapshot.NotKeptError
@@ -346,6 +371,7 @@ func (e *Engine) unreadable(p state.Path, err error) []history.Edit {
 	case errors.As(err, &tooLarge):
 		f.Next = "Move it out of the configuration, to /srv or /home, if it is data."
 	case errors.As(err, &tooMany):
+		e.again[roots(e.facts.Packs)[0]] = time.Now().Add(e.cfg.patience)
 		f.ID, f.Severity = "sync-too-many", "critical"
 		f.What = "Changes of files are not recorded any more: " + err.Error() + "."
 		f.Next = "Delete or move what was put there by mistake; everything is recorded by itself then."
@@ -355,17 +381,16 @@ func (e *Engine) unreadable(p state.Path, err error) []history.Edit {
 			e.busy[p] = time.Now()
 		}
 		if time.Since(e.busy[p]) < e.cfg.patience {
-			return nil
+			return
 		}
 		f.Next = "Find the program that writes it all the time: fuser -v /" + string(p) + ". If it is no configuration, have it written elsewhere: below /run or /var."
 	case errors.Is(err, context.Canceled):
-		return nil
+		return
 	default:
 		f.Next = "Look at the file's rights and at the server's findings about its disks."
 		e.again[p] = time.Now().Add(time.Minute)
 	}
 	e.cfg.Findings.Set(f)
-	return nil
 }
 
 func short(id string) string {

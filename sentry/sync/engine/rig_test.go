@@ -57,6 +57,8 @@ type plan struct {
 	receive func(c *carry.ReceiverConfig)
 	peer    func(left bool, p *siteconf.Peer) // what each knows of the other
 	prepare func(s *server)                   // before the first start
+	broken  bool                              // from the beginning: the two never get in step
+	differs bool                              // their files are not all equal in the end
 }
 
 type store struct{ *history.Repo }

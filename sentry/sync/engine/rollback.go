@@ -109,7 +109,7 @@ func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) 
 		return out, errors.Join(err, gen.Discard())
 	}
 	if _, err := gen.Apply(ctx); err != nil {
-		return out, fmt.Errorf("put the files back: %w", err)
+		return out, fmt.Errorf("put the files back: %w", errors.Join(err, e.failed(gen, err)))
 	}
 	done := append(files, e.loadBack(ctx, dumps, &out)...)
 	if len(done) == 0 {

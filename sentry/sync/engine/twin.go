@@ -33,6 +33,7 @@ type twin struct {
 	telling string // commit whose services are being told
 	// reported is when the primary was last told how far this server is.
 	reported time.Time
+	left     map[state.Path]bool // what of the newest state could not be made live
 	versions
 }
 
@@ -59,7 +60,7 @@ func (e *Engine) follow(ctx context.Context) {
 		}
 	}
 	head, ok := e.repo.Head(state.Site)
-	if !ok || t.telling != "" || head.ID == t.refused && time.Since(t.tried) < again(t.tries) {
+	if !ok || t.telling != "" || head.ID == t.refused && time.Since(t.tried) < e.pause(t.tries) {
 		return
 	}
 	if head.ID == t.applied {
@@ -86,6 +87,7 @@ func (e *Engine) bring(ctx context.Context, head state.Commit) error {
 		return err
 	}
 	if len(changes) == 0 {
+		e.leftOut(nil)
 		e.arrived(head)
 		return nil
 	}
@@ -94,9 +96,12 @@ func (e *Engine) bring(ctx context.Context, head state.Commit) error {
 		return e.loads(ctx, head, dumps, nil)
 	}
 	e.report(head, carry.Checking)
-	gen, err := e.applier.Stage(ctx, files)
+	gen, files, err := e.stage(ctx, files)
 	if err != nil {
 		return fmt.Errorf("prepare the changed files: %w", err)
+	}
+	if len(files) == 0 {
+		return errors.Join(gen.Discard(), e.loads(ctx, head, dumps, nil))
 	}
 	names := apply.Affected(e.facts.Packs, files)
 	if checks := e.checks(files); len(checks) > 0 {
@@ -113,10 +118,10 @@ func (e *Engine) bring(ctx context.Context, head state.Commit) error {
 	e.report(head, carry.Applying)
 	rep, err := gen.Apply(ctx)
 	if err != nil {
-		return fmt.Errorf("make the changed files live: %w", err)
+		return fmt.Errorf("make the changed files live: %w", errors.Join(err, e.failed(gen, err)))
 	}
-	if len(rep.Skipped)+len(rep.Aside) > 0 {
-		e.log.Warn("some files stay as they are", "skipped", rep.Skipped, "aside", rep.Aside)
+	if len(rep.Aside) > 0 {
+		e.log.Warn("some files were in the way and are kept aside", "aside", rep.Aside)
 	}
 	e.live(head, files)
 	if err := e.applier.Confirm(); err != nil {
@@ -143,49 +148,6 @@ func (e *Engine) exportAt(p state.Path) (Export, bool) {
 		return Export{}, false
 	}
 	return e.facts.Exports[i], true
-}
-
-// loads tells the named services that their files have changed, and makes databases equal to what the primary dumped, apart from the loop:
-// it may take a while.
-func (e *Engine) loads(ctx context.Context, head state.Commit, dumps []state.Change, names []string) error {
-	t := &e.twin
-	if len(names)+len(dumps) == 0 {
-		e.arrived(head)
-		return nil
-	}
-	t.telling = head.ID
-	e.report(head, carry.Probing)
-	facts := e.facts
-	e.background.Go(func() {
-		var out outcome
-		out.head = head
-		for _, n := range names {
-			if c, ok := facts.Derive(n); ok {
-				if _, err := e.run(ctx, c, nil); err != nil {
-					out.told = append(out.told, apply.Told{Service: n, Verb: "derive", Err: err})
-				}
-			}
-		}
-		out.told = append(out.told, apply.Tell(ctx, e.cfg.Services, facts.Packs, names)...)
-		for _, d := range dumps {
-			x, _ := e.exportAt(d.Path)
-			err := e.load(ctx, x, d.After.Data)
-			out.told = append(out.told, apply.Told{Service: x.Service, Verb: "load", Err: err})
-			if err == nil {
-				out.loaded = append(out.loaded, d)
-			}
-		}
-		t.told <- out
-		e.nudge()
-	})
-	return nil
-}
-
-// outcome is what became of telling services and loading databases.
-type outcome struct {
-	head   state.Commit
-	told   []apply.Told
-	loaded []state.Change
 }
 
 // missing is what of the primary's state is not here, of what every server shares. What is to be removed is what was recorded here.
@@ -232,37 +194,16 @@ func (e *Engine) live(head state.Commit, changes []state.Change) {
 // arrived notes that this server has all of a state.
 func (e *Engine) arrived(head state.Commit) {
 	t := &e.twin
+	e.cfg.Findings.Clear("sync-refused")
+	if len(t.left) > 0 { // tried again after a while, and with the next change
+		t.refused, t.tried = head.ID, time.Now()
+		e.report(head, carry.Refused)
+		e.cfg.Changed()
+		return
+	}
 	t.applied, t.refused = head.ID, ""
 	e.remember(appliedFile, head.ID)
-	e.cfg.Findings.Clear("sync-refused")
 	e.cfg.Changed()
-}
-
-// services takes what became of telling the services about new files.
-func (e *Engine) services(out outcome) {
-	t := &e.twin
-	t.telling = ""
-	e.live(out.head, out.loaded)
-	for _, d := range out.loaded {
-		trigger(e.triggers[d.Path]) // what the database really holds now
-	}
-	e.arrived(out.head)
-	bad := map[string]bool{}
-	for _, s := range out.told {
-		id := "sync-service-" + s.Service
-		if s.Err == nil {
-			if !bad[id] {
-				e.cfg.Findings.Clear(id)
-			}
-			continue
-		}
-		bad[id] = true
-		e.log.Error("service does not take its new configuration", "service", s.Service, "err", s.Err)
-		e.cfg.Findings.Set(initapi.Finding{
-			ID: id, Severity: "warning", Where: e.cfg.Server, What: fmt.Sprintf("%s of %s does not take the primary's new configuration: %v.", e.title(s.Service), e.cfg.Server, s.Err),
-			Next: "Look into /var/log/atlas/" + s.Service + ".log on " + e.cfg.Server + "; then: atlas service restart " + s.Service + ".",
-		})
-	}
 }
 
 // inStep reports that nothing is left to do.
