@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -281,7 +282,7 @@ func facts(packs []pack.Pack, conf siteconf.Site, v pack.Vars) (engine.Facts, er
 	return engine.FactsOf(all, v, conf)
 }
 
-// Check has the checkers of the named services, or of all that the site runs, look at the configuration as it is.
+// Check has the checkers of the named services (or of "accounts", "sudo" and the like, which belong to none), or of all that the site runs, look at the configuration as it is.
 func Check(ctx context.Context, cfg Config, names []string) ([]check.Verdict, error) {
 	packs, err := pack.LoadAll(cfg.PacksDir)
 	if err != nil {
@@ -295,18 +296,23 @@ func Check(ctx context.Context, cfg Config, names []string) ([]check.Verdict, er
 	if err != nil {
 		return nil, err
 	}
-	var base []check.Check
+	base := f.BaseChecks(nil)
 	if len(names) == 0 {
 		for _, p := range f.Packs {
 			names = append(names, p.Name)
 		}
-		base = f.BaseChecks(nil)
+	} else {
+		base = slices.DeleteFunc(base, func(c check.Check) bool { return !slices.Contains(names, c.Service) })
+	}
+	checks := append(f.Checks(names), base...)
+	if len(checks) == 0 {
+		return nil, fmt.Errorf("nothing called %s has a checker here; without a name all are asked", strings.Join(names, ", "))
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	return check.Helper{Command: []string{self, CheckVerb}}.Run(ctx, append(f.Checks(names), base...), nil), nil
+	return check.Helper{Command: []string{self, CheckVerb}}.Run(ctx, checks, nil), nil
 }
 
 // ready tells whether a service's database can be asked.

@@ -61,7 +61,7 @@ func FactsOf(packs []pack.Pack, vars pack.Vars, conf siteconf.Site) (Facts, erro
 			if changes == nil || slices.ContainsFunc(changes, func(ch state.Change) bool {
 				return slices.ContainsFunc(c.Paths, func(p string) bool { return ch.Path.Under(state.Path(strings.Trim(p, "/"))) })
 			}) {
-				out = append(out, check.Check{Title: c.Title, Command: c.Command, Timeout: 30 * time.Second})
+				out = append(out, check.Check{Service: c.Name, Title: c.Title, Command: c.Command, Timeout: 30 * time.Second})
 			}
 		}
 		return out

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"sayasystems.com/atlas/image/pack"
 	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/sync/apply"
@@ -135,7 +136,7 @@ func (e *Engine) judged(v verdicts) {
 	held := &state.Held{Commit: v.commit.ID, Good: g.allowed, Service: v.bad.Service, Words: v.bad.Output, Since: time.Now().UTC()}
 	if changes, err := e.diff(g.allowed, v.commit.ID); err == nil {
 		for _, c := range changes {
-			if names := apply.Affected(e.facts.Packs, []state.Change{c}); v.bad.Service == "" && len(names) == 0 || slices.Contains(names, v.bad.Service) {
+			if names := apply.Affected(e.facts.Packs, []state.Change{c}); !e.runs(v.bad.Service) && len(names) == 0 || slices.Contains(names, v.bad.Service) {
 				held.Paths = append(held.Paths, c.Path)
 			}
 		}
@@ -202,6 +203,11 @@ func (e *Engine) Release(ctx context.Context, commit string, who state.Who) (sta
 		return state.Commit{}, err
 	}
 	return out, nil
+}
+
+// runs tells whether service is one of those that run here; checkers of the system's own files have other names.
+func (e *Engine) runs(service string) bool {
+	return slices.ContainsFunc(e.facts.Packs, func(p pack.Pack) bool { return p.Name == service })
 }
 
 // title names a service for people.
