@@ -39,9 +39,6 @@ func (e *Engine) pause(n int) time.Duration { return min(time.Second<<min(n, 6),
 // allowedFile remembers gate.allowed over a restart, so that what was held back stays so.
 const allowedFile = "allowed"
 
-// sent tells whether c may have reached another server already: then it is not amended any more.
-func (e *Engine) sent(state.Commit) bool { return false } // amended commits are carried like any other, see carry
-
 // allow lets the newest commit go on, at once where it concerns no service, else when the checkers have said yes.
 func (e *Engine) allow(ctx context.Context) {
 	g := &e.gate

@@ -73,7 +73,7 @@ func (e *Engine) take(ctx context.Context, a watch.Action) {
 	}
 	edits = e.linked(ctx, append(edits, e.look(ctx, a.Paths)...))
 	m := history.Meta{Who: a.Who, Image: e.cfg.Image}
-	if head, ok := e.repo.Head(e.line()); ok && a.ID != 0 && a.ID == e.last.action && head.ID == e.last.commit && !e.sent(head) {
+	if head, ok := e.repo.Head(e.line()); ok && a.ID != 0 && a.ID == e.last.action && head.ID == e.last.commit {
 		m.Amend = true
 	}
 	e.record(ctx, edits, m, a.ID)
