@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/sync/apply"
@@ -35,7 +36,7 @@ func (e *Engine) loads(ctx context.Context, head state.Commit, dumps []state.Cha
 		for _, d := range dumps {
 			x, _ := e.exportAt(d.Path)
 			err := e.load(ctx, x, d.After.Data)
-			out.told = append(out.told, apply.Told{Service: x.Service, Verb: "load", Err: err})
+			out.told = append(out.told, apply.Told{Service: x.Service, Verb: verbLoad, Err: err})
 			if err == nil {
 				out.loaded = append(out.loaded, d)
 			}
@@ -45,6 +46,9 @@ func (e *Engine) loads(ctx context.Context, head state.Commit, dumps []state.Cha
 	})
 	return nil
 }
+
+// verbLoad stands beside reload and restart for what a database was given.
+const verbLoad = "load"
 
 // outcome is what became of telling services and loading databases.
 type outcome struct {
@@ -61,7 +65,12 @@ func (e *Engine) services(out outcome) {
 	for _, d := range out.loaded {
 		trigger(e.triggers[d.Path]) // what the database really holds now
 	}
-	e.arrived(out.head)
+	if slices.ContainsFunc(out.told, func(s apply.Told) bool { return s.Verb == verbLoad && s.Err != nil }) {
+		e.refused(out.head) // a database that is not equal yet: asked again
+		e.report(out.head, carry.Refused)
+	} else {
+		e.arrived(out.head)
+	}
 	bad := map[string]bool{}
 	for _, s := range out.told {
 		id := "sync-service-" + s.Service

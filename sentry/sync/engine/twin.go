@@ -68,13 +68,19 @@ func (e *Engine) follow(ctx context.Context) {
 		return
 	}
 	if err := e.bring(ctx, head); err != nil && ctx.Err() == nil {
-		if t.was != head.ID {
-			t.tries = 0
-		}
-		t.refused, t.was, t.tried = head.ID, head.ID, time.Now()
-		t.tries++
+		e.refused(head)
 		e.refuse(head, err)
 	}
+}
+
+// refused notes that a state is not wholly live here: it is tried again after a while, later each time.
+func (e *Engine) refused(head state.Commit) {
+	t := &e.twin
+	if t.was != head.ID {
+		t.tries = 0
+	}
+	t.refused, t.was, t.tried = head.ID, head.ID, time.Now()
+	t.tries++
 }
 
 // bring makes a state of the primary live here.
