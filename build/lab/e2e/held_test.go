@@ -41,7 +41,16 @@ func (p *pair) heldBack(t *testing.T, b breakage) {
 	defer p.on(t, p.primary, "rm -f /etc/etest-later")
 	p.quiet(t)
 	sums := "sha256sum " + b.hashed + "; atlas service list --json | grep -E '\"(name|pid|state)\"'"
-	before := p.on(t, p.secondary, sums)
+	// A service that has just been given new files may still be on its way.
+	var before string
+	eventually(t, "the secondary's services stay as they are", time.Minute, func() error {
+		was := before
+		if before = p.on(t, p.secondary, sums); before != was || strings.Contains(before, `"starting"`) {
+			time.Sleep(2 * time.Second)
+			return errNotYet
+		}
+		return nil
+	})
 	watch := p.watch(t, sums, before)
 	p.on(t, p.primary, b.do)
 	began := time.Now()
