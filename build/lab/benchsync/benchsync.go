@@ -206,15 +206,11 @@ func fill(ctx context.Context, c contender, n int) error {
 		}
 	}
 	deadline := time.Now().Add(10 * time.Minute)
-	for last := 0; ; time.Sleep(500 * time.Millisecond) {
-		if has := count(filepath.Join(c.to, "other")); has >= n {
-			break
-		} else if has != last {
-			last = has
-		}
+	for has := 0; has < n; has = count(filepath.Join(c.to, "other")) {
 		if ctx.Err() != nil || time.Now().After(deadline) {
-			return fmt.Errorf("%s: the other side has %d of %d files: %w", c.name, count(filepath.Join(c.to, "other")), n, context.DeadlineExceeded)
+			return fmt.Errorf("%s: the other side has %d of %d files: %w", c.name, has, n, context.DeadlineExceeded)
 		}
+		time.Sleep(500 * time.Millisecond)
 	}
 	time.Sleep(3 * time.Second) // what is still to be tidied up
 	return nil

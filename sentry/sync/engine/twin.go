@@ -33,12 +33,9 @@ type twin struct {
 	telling string // commit whose services are being told
 	// reported is when the primary was last told how far this server is.
 	reported time.Time
-	left     map[state.Path]bool // what of the newest state could not be made live
-	versions
+	left     map[state.Path]bool        // what of the newest state could not be made live
+	back     map[state.Path][]time.Time // when paths were put back, to notice a program here that changes them again and again
 }
-
-// versions remembers when paths were put back, to notice a program here that changes them again and again.
-type versions struct{ back map[state.Path][]time.Time }
 
 // stillAt is how often the primary is told that services are still being told.
 const stillAt = 20 * time.Second
