@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(daemonCommand(log), attestCommand(log, stdout), checkCommand(stdout))
+	root.AddCommand(daemonCommand(log), attestCommand(log, stdout), checkCommand(stdout), checkSiteCommand())
 	return root.ExecuteContext(ctx)
 }
 
@@ -124,6 +124,15 @@ func checkCommand(stdout io.Writer) *cobra.Command {
 		},
 	}
 	return c
+}
+
+// checkSiteCommand is for the checker of site.yaml, which runs it on the file as it would be.
+func checkSiteCommand() *cobra.Command {
+	cfg := daemon.Defaults(nil)
+	return &cobra.Command{
+		Use: "check-site", Short: "Look for mistakes in the site's settings", Args: cobra.NoArgs, Hidden: true,
+		RunE: func(*cobra.Command, []string) error { return daemon.CheckSite(cfg) },
+	}
 }
 
 func attestCommand(log *slog.Logger, stdout io.Writer) *cobra.Command {

@@ -95,7 +95,8 @@ func Handler(s Server) http.Handler {
 	get("/v1/boots", func(ctx context.Context) (any, error) { return s.Boots(ctx) })
 	get("/v1/inventory", func(ctx context.Context) (any, error) { return s.Inventory(ctx) })
 	mux.HandleFunc("POST /v1/services/{name}/{verb}", func(w http.ResponseWriter, r *http.Request) {
-		note, err := s.Service(r.Context(), r.PathValue("name"), r.PathValue("verb"))
+		// Whoever asked may go away: a restart that was begun is ended.
+		note, err := s.Service(context.WithoutCancel(r.Context()), r.PathValue("name"), r.PathValue("verb"))
 		answer(w, initapi.Done{OK: true, Note: note}, err)
 	})
 	mux.HandleFunc("POST /v1/site/reload", func(w http.ResponseWriter, r *http.Request) {

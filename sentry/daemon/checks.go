@@ -114,17 +114,19 @@ func (d *Daemon) packCheck(t target, k pack.Pack, pr pack.Probe) verify.Check {
 	return c
 }
 
-// settings are the site's, as they stand in /etc; empty without a set: then probes do without a host name. The file is read when it has
+// settings are the site's, as they stand in /etc; empty before a set is started: then probes do without a host name. The file is read when it has
 // changed, since every probe asks.
 func (d *Daemon) settings() siteconf.Site {
 	d.site.Lock()
 	defer d.site.Unlock()
 	st, err := os.Stat(filepath.Join(d.cfg.Etc, siteconf.SiteFile))
 	if err != nil {
-		return siteconf.Site{}
+		return d.site.conf
 	}
 	if !st.ModTime().Equal(d.site.modified) || st.Size() != d.site.size {
-		d.site.conf, _ = siteconf.LoadSite(d.cfg.Etc)
+		if conf, err := siteconf.LoadSite(d.cfg.Etc); err == nil { // with a mistake in it, what ran before runs on
+			d.site.conf = conf
+		}
 		d.site.modified, d.site.size = st.ModTime(), st.Size()
 	}
 	return d.site.conf

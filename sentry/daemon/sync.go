@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -167,12 +168,14 @@ func (s *synchronizer) serve(ctx context.Context, st initapi.State) error {
 	if err != nil {
 		return err
 	}
-	facts, err := s.facts()
+	conf := d.settings()
+	facts, err := s.facts(conf)
 	if err != nil {
 		return err
 	}
+	stale := func() bool { return !reflect.DeepEqual(conf, d.settings()) }
 	cfg := engine.Config{
-		Dir: dir, Root: "/", Places: places, Server: d.server.Name, Versions: v, Role: st.Role, Facts: facts, Ready: s.ready,
+		Dir: dir, Root: "/", Places: places, Server: d.server.Name, Versions: v, Role: st.Role, Facts: facts, Stale: stale, Ready: s.ready,
 		Helper: check.Helper{Command: []string{self, CheckVerb}}, Services: orders{initapi.NewClient("").Patient()},
 		Findings: &s.findings, Changed: d.hub.publish, Log: d.log,
 	}
@@ -229,12 +232,12 @@ func (s *synchronizer) serve(ctx context.Context, st initapi.State) error {
 		s.mu.Unlock()
 	}()
 	d.log.Info("synchronizer at work", "role", st.Role)
-	go s.follow(ctx, cancel, st, cfg.Sender)
+	go s.follow(ctx, cancel, st, stale, cfg.Sender)
 	return e.Run(ctx)
 }
 
 // follow ends the engine when what it was started for has ended, and tells the sender of new labels.
-func (s *synchronizer) follow(ctx context.Context, cancel func(), was initapi.State, sender *carry.Sender) {
+func (s *synchronizer) follow(ctx context.Context, cancel func(), was initapi.State, stale func() bool, sender *carry.Sender) {
 	t := time.NewTicker(pollEvery)
 	defer t.Stop()
 	defer cancel()
@@ -251,7 +254,7 @@ func (s *synchronizer) follow(ctx context.Context, cancel func(), was initapi.St
 		switch {
 		case err != nil || st == nil: // not known: goes on
 			continue
-		case st.Set == nil || st.Set.ID != was.Set.ID || st.Role != was.Role || st.State == initapi.Stopping:
+		case st.Set == nil || st.Set.ID != was.Set.ID || st.Role != was.Role || st.State == initapi.Stopping || stale():
 			return
 		}
 		if sender != nil && st.Set.Generation != last {
@@ -263,11 +266,11 @@ func (s *synchronizer) follow(ctx context.Context, cancel func(), was initapi.St
 }
 
 // facts are what the packs that this site runs say.
-func (s *synchronizer) facts() (engine.Facts, error) {
+func (s *synchronizer) facts(conf siteconf.Site) (engine.Facts, error) {
 	s.d.mu.Lock()
 	packs := s.d.packs
 	s.d.mu.Unlock()
-	return facts(packs, s.d.settings(), pack.Vars{Server: s.d.server.Name, StateDir: s.d.cfg.StateDir})
+	return facts(packs, conf, pack.Vars{Server: s.d.server.Name, StateDir: s.d.cfg.StateDir})
 }
 
 func facts(packs []pack.Pack, conf siteconf.Site, v pack.Vars) (engine.Facts, error) {
@@ -280,6 +283,23 @@ func facts(packs []pack.Pack, conf siteconf.Site, v pack.Vars) (engine.Facts, er
 	}
 	v.Site, v.SiteName = conf.Site, conf.Name
 	return engine.FactsOf(all, v, conf)
+}
+
+// CheckSite is an error if the site's settings have a mistake, or name services that cannot run, together or at all.
+func CheckSite(cfg Config) error {
+	packs, err := pack.LoadAll(cfg.PacksDir)
+	if err != nil {
+		return err
+	}
+	conf, f, err := siteconf.ReadSite(cfg.Etc)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, p := range pack.Choose(packs, conf).Problems {
+		errs = append(errs, f.Errorf(p.Key, "%s", p.Msg))
+	}
+	return errors.Join(errs...)
 }
 
 // Check has the checkers of the named services (or of "accounts", "sudo" and the like, which belong to none), or of all that the site runs, look at the configuration as it is.
@@ -368,6 +388,10 @@ type orders struct{ init *initapi.Client }
 
 // Do implements apply.Services.
 func (o orders) Do(ctx context.Context, name, verb string) error {
+	if verb == apply.Choose {
+		_, err := o.init.ReloadSite(ctx)
+		return err
+	}
 	return o.init.Service(ctx, name, verb)
 }
 

@@ -19,12 +19,7 @@ func TestActiveDirectory(t *testing.T) {
 	s := use(t, "namespace", "vm")
 	s.serving(t, "left", "right")
 	t.Cleanup(func() { s.restoreServices(t) })
-	for _, server := range []string{"left", "right"} {
-		if find(s.services(t, server), "addc").Name == "" {
-			s.exec(t, server, "atlas", "service", "enable", "addc")
-		}
-	}
-	s.serving(t, "left", "right")
+	s.enable(t, "left", "right", "addc")
 	s.healthy(t, "left", "right")
 	if left, right := s.domainSID(t, "left"), s.domainSID(t, "right"); left != right {
 		t.Errorf("domain SID %s on the primary, %s on the twin; want the same", left, right)

@@ -112,10 +112,7 @@ func within(limit time.Duration, f func() error) error {
 func open(t *testing.T, s *site, primary, secondary string) *business {
 	t.Helper()
 	b := &business{site: s, primary: primary}
-	for _, server := range []string{primary, secondary} {
-		s.enableAll(t, server)
-	}
-	s.serving(t, primary, secondary)
+	s.enableAll(t, primary, secondary)
 	b.trust(t)
 	return b
 }
@@ -132,18 +129,49 @@ func (b *business) trust(t *testing.T) {
 	}
 }
 
-// enableAll switches every pack that the image has on, at run time, as an administrator does.
-func (s *site) enableAll(t *testing.T, server string) {
+// enableAll switches every pack that the image has on, as enable does.
+func (s *site) enableAll(t *testing.T, primary, secondary string) {
 	t.Helper()
-	runs := s.services(t, server)
-	for _, name := range s.packs(t, server) {
-		if !slices.ContainsFunc(runs, func(v service) bool { return v.Name == name }) {
-			if name == "nut" { // without a UPS it says so and fails; dummy-ups plays one
-				s.exec(t, server, "sh", "-c", "grep -q '^\\[' /etc/nut/ups.conf || sh /usr/lib/atlas/packs/nut/sample.sh")
-			}
-			t.Logf("%s: %s", server, strings.TrimSpace(s.exec(t, server, "atlas", "service", "enable", name)))
+	names := s.packs(t, primary)
+	if slices.Contains(names, "nut") { // without a UPS it says so and fails; dummy-ups plays one
+		s.exec(t, primary, "sh", "-c", "grep -q '^\\[' /etc/nut/ups.conf || sh /usr/lib/atlas/packs/nut/sample.sh")
+	}
+	s.enable(t, primary, secondary, names...)
+}
+
+// enable switches services on, while the site runs and on the primary alone, as an administrator does: the secondary follows.
+func (s *site) enable(t *testing.T, primary, secondary string, names ...string) {
+	t.Helper()
+	runs := s.services(t, primary)
+	for _, name := range names {
+		if find(runs, name).Name == "" {
+			t.Logf("%s: %s", primary, strings.TrimSpace(s.exec(t, primary, "atlas", "service", "enable", name)))
 		}
 	}
+	s.runsTheSame(t, primary, secondary)
+	s.serving(t, primary, secondary)
+}
+
+// runsTheSame waits until the secondary runs what the primary does.
+func (s *site) runsTheSame(t *testing.T, primary, secondary string) {
+	t.Helper()
+	want := s.running(t, primary)
+	eventually(t, secondary+" runs what "+primary+" does", 2*time.Minute, func() error {
+		if got := s.running(t, secondary); !slices.Equal(got, want) {
+			return fmt.Errorf("it runs %v, and is to run %v", got, want)
+		}
+		return nil
+	})
+}
+
+func (s *site) running(t *testing.T, server string) []string {
+	t.Helper()
+	var names []string
+	for _, v := range s.services(t, server) {
+		names = append(names, v.Name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // packs are those of the image that a site can run together: of two that conflict, the one that is on by default.

@@ -11,12 +11,7 @@ func TestKernelServices(t *testing.T) {
 	s := use(t, "vm")
 	s.serving(t, "left", "right")
 	t.Cleanup(func() { s.restoreServices(t) })
-	for _, server := range []string{"left", "right"} {
-		for _, name := range []string{"nfs", "hardware"} {
-			s.exec(t, server, "atlas", "service", "enable", name)
-		}
-	}
-	s.serving(t, "left", "right")
+	s.enable(t, "left", "right", "nfs", "hardware")
 	b := &business{site: s, primary: "left"}
 	for _, i := range slices.DeleteFunc(fileItems(), func(i item) bool { return i.pack != "nfs" }) {
 		if err := i.made(b); err != nil {

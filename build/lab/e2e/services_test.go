@@ -64,22 +64,25 @@ func (v service) process(name string) processInfo {
 	return processInfo{}
 }
 
-// restoreServices switches off, on both servers, what the site was not started with.
+// restoreServices switches off what the site was not started with.
 func (s *site) restoreServices(t *testing.T) {
 	if slices.Contains(s.started, "all") {
 		return
 	}
-	for _, server := range []string{"left", "right"} {
-		for _, v := range s.services(t, server) {
-			keep := append([]string{"ssh", "sentry", "certificate"}, s.started...)
-			if slices.Contains(keep, v.Name) {
-				continue
-			}
-			if out, err := s.lab(2*time.Minute, "exec", server, "--", "atlas", "service", "disable", v.Name); err != nil {
-				t.Logf("%s: disable %s: %v %s", server, v.Name, err, tail(out, 3)) // needed by one that stays
-			}
+	primary, secondary := "left", "right"
+	if s.server(t, "left").Role == "secondary" {
+		primary, secondary = secondary, primary
+	}
+	keep := append([]string{"ssh", "sentry", "certificate"}, s.started...)
+	for _, v := range s.services(t, primary) {
+		if slices.Contains(keep, v.Name) {
+			continue
+		}
+		if out, err := s.lab(2*time.Minute, "exec", primary, "--", "atlas", "service", "disable", v.Name); err != nil {
+			t.Logf("%s: disable %s: %v %s", primary, v.Name, err, tail(out, 3)) // needed by one that stays
 		}
 	}
+	s.runsTheSame(t, primary, secondary)
 }
 
 // lives lists the processes in the control group of pid, as "PID START", so that they are known again among others with their number.

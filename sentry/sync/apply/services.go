@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"sayasystems.com/atlas/image/pack"
+	"sayasystems.com/atlas/image/siteconf"
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
@@ -17,6 +18,13 @@ type Services interface {
 const (
 	Reload  = "reload"
 	Restart = "restart"
+	Choose  = "choose" // of Site alone: run what the site's settings name, and nothing else
+)
+
+// Site stands among the names of services for the choice of them, in SiteFile.
+const (
+	Site                = "site"
+	SiteFile state.Path = "etc/" + siteconf.SiteFile
 )
 
 // Told is what became of one service.
@@ -34,8 +42,9 @@ func common() []state.Path {
 	}
 }
 
-// Affected names the packs whose configuration holds one of the changes, in the order of packs. A pack that needs an affected one is not
-// affected itself: what it reads of the other it names in its own configuration.
+// Affected names the packs whose configuration holds one of the changes, in the order of packs, after Site if the choice is among them. A
+// pack without processes, such as the certificate, works through those that need it: they are affected with it. Else a pack that needs an
+// affected one is not affected itself: what it reads of the other it names in its own configuration.
 func Affected(packs []pack.Pack, changes []state.Change) []string {
 	paths := make([]state.Path, 0, len(changes))
 	for _, c := range changes {
@@ -43,9 +52,21 @@ func Affected(packs []pack.Pack, changes []state.Change) []string {
 			paths = append(paths, c.Path)
 		}
 	}
-	var out []string
+	holds := func(p pack.Pack) bool {
+		return slices.ContainsFunc(p.Config, func(dir string) bool { return anyUnder(paths, dir) })
+	}
+	var silent []string // affected, and without processes
 	for _, p := range packs {
-		if slices.ContainsFunc(p.Config, func(dir string) bool { return anyUnder(paths, dir) }) {
+		if len(p.Processes) == 0 && holds(p) {
+			silent = append(silent, p.Name)
+		}
+	}
+	var out []string
+	if slices.Contains(paths, SiteFile) {
+		out = append(out, Site)
+	}
+	for _, p := range packs {
+		if holds(p) || slices.ContainsFunc(p.Needs, func(n string) bool { return slices.Contains(silent, n) }) {
 			out = append(out, p.Name)
 		}
 	}
@@ -81,15 +102,19 @@ func VerbFor(p pack.Pack) string {
 // Tell has the named packs take over their configuration, in the order of packs. One that refuses does not keep the others from it.
 func Tell(ctx context.Context, s Services, packs []pack.Pack, names []string) []Told {
 	var out []Told
-	for _, p := range packs {
-		if !slices.Contains(names, p.Name) {
-			continue
-		}
-		t := Told{Service: p.Name, Verb: VerbFor(p)}
+	tell := func(t Told) {
 		if t.Err = ctx.Err(); t.Err == nil {
 			t.Err = s.Do(ctx, t.Service, t.Verb)
 		}
 		out = append(out, t)
+	}
+	if slices.Contains(names, Site) {
+		tell(Told{Service: Site, Verb: Choose})
+	}
+	for _, p := range packs {
+		if slices.Contains(names, p.Name) {
+			tell(Told{Service: p.Name, Verb: VerbFor(p)})
+		}
 	}
 	return out
 }

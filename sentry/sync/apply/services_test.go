@@ -32,7 +32,8 @@ func TestAffected(t *testing.T) {
 		{[]state.Path{"etc/motd.d/x", "etc/apache2.old/x"}, nil},
 		{[]state.Path{"etc/apache2/ports.conf"}, []string{"apache"}},
 		{[]state.Path{"etc/apache2"}, []string{"apache"}},
-		{[]state.Path{"etc/ssl/atlas/site.crt"}, []string{"certificate", "slapd"}},
+		{[]state.Path{"etc/ssl/atlas/site.crt"}, []string{"certificate", "apache", "slapd"}}, // apache needs it
+		{[]state.Path{"etc/atlas/site.yaml", "etc/php"}, []string{"site", "apache"}},
 		{[]state.Path{"etc/ldap/ldap.conf", "etc/php/8.2/php.ini", "etc/hosts"}, []string{"apache", "slapd"}},
 		{[]state.Path{"var/spool/odd/x"}, []string{"odd"}},
 		{[]state.Path{"var/spool/oddity"}, nil},

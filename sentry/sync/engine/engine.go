@@ -40,6 +40,7 @@ type Config struct {
 	carry.Versions
 	Role     roles.Role
 	Facts    Facts
+	Stale    func() bool // the site's choice has changed since Facts were made: nothing is sent or applied until there is a new engine; may be nil
 	Helper   check.Helper
 	Services apply.Services
 	Ready    func(service string) bool // whether its database can be asked; nil: always

@@ -57,7 +57,7 @@ func (e *Engine) allow(ctx context.Context) {
 		e.let(head)
 		return
 	}
-	if g.busy != "" || head.ID == g.bad && time.Since(g.asked) < e.pause(g.tries) {
+	if e.stale() || g.busy != "" || head.ID == g.bad && time.Since(g.asked) < e.pause(g.tries) {
 		return
 	}
 	checks := e.concerned(g.allowed, head.ID)
@@ -213,6 +213,9 @@ func (e *Engine) title(service string) string {
 		if p.Name == service {
 			return p.Title
 		}
+	}
+	if service == apply.Site {
+		return "The choice of services"
 	}
 	return "the system"
 }

@@ -2,8 +2,12 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/sync/apply"
@@ -23,8 +27,7 @@ func (e *Engine) loads(ctx context.Context, head state.Commit, dumps []state.Cha
 	e.report(head, carry.Probing)
 	facts := e.facts
 	e.background.Go(func() {
-		var out outcome
-		out.head = head
+		out := outcome{head: head, names: names}
 		for _, n := range names {
 			if c, ok := facts.Derive(n); ok {
 				if _, err := e.run(ctx, c, nil); err != nil {
@@ -33,6 +36,9 @@ func (e *Engine) loads(ctx context.Context, head state.Commit, dumps []state.Cha
 			}
 		}
 		out.told = append(out.told, apply.Tell(ctx, e.cfg.Services, facts.Packs, names)...)
+		if ctx.Err() != nil {
+			return // the services are still to be told
+		}
 		for _, d := range dumps {
 			x, _ := e.exportAt(d.Path)
 			err := e.load(ctx, x, d.After.Data)
@@ -53,6 +59,7 @@ const verbLoad = "load"
 // outcome is what became of telling services and loading databases.
 type outcome struct {
 	head   state.Commit
+	names  []string // who was told
 	told   []apply.Told
 	loaded []state.Change
 }
@@ -61,6 +68,7 @@ type outcome struct {
 func (e *Engine) services(out outcome) {
 	t := &e.twin
 	t.telling = ""
+	e.haveTold(out.names)
 	e.live(out.head, out.loaded)
 	for _, d := range out.loaded {
 		trigger(e.triggers[d.Path]) // what the database really holds now
@@ -82,9 +90,73 @@ func (e *Engine) services(out outcome) {
 		}
 		bad[id] = true
 		e.log.Error("service does not take its new configuration", "service", s.Service, "err", s.Err)
+		next := "Look into /var/log/atlas/" + s.Service + ".log on " + e.cfg.Server + "; then: atlas service restart " + s.Service + "."
+		if s.Service == apply.Site {
+			next = "Correct /" + string(apply.SiteFile) + " on the primary; then there: atlas service apply."
+		}
 		e.cfg.Findings.Set(initapi.Finding{
-			ID: id, Severity: "warning", Where: e.cfg.Server, What: fmt.Sprintf("%s of %s does not take the primary's new configuration: %v.", e.title(s.Service), e.cfg.Server, s.Err),
-			Next: "Look into /var/log/atlas/" + s.Service + ".log on " + e.cfg.Server + "; then: atlas service restart " + s.Service + ".",
+			ID: id, Severity: "warning", Where: e.cfg.Server, Next: next,
+			What: fmt.Sprintf("%s of %s does not take the primary's new configuration: %v.", e.title(s.Service), e.cfg.Server, s.Err),
 		})
 	}
 }
+
+// untoldFile names the services whose files are live and that have not been told of it: an engine that ends in between, because the site
+// runs other services now or the Sentry was started anew, leaves it to the next. After a boot all services have read their files.
+const untoldFile = "untold"
+
+type untold struct {
+	Boot  string   `json:"boot"`
+	Names []string `json:"names"`
+}
+
+func (e *Engine) untold() []string {
+	data, err := os.ReadFile(filepath.Join(e.cfg.Dir, untoldFile))
+	var u untold
+	if err != nil || json.Unmarshal(data, &u) != nil || u.Boot != boot() {
+		return nil
+	}
+	return u.Names
+}
+
+// toTell notes that names are to be told, and returns them with those that are so from before.
+func (e *Engine) toTell(names []string) []string {
+	all := e.untold()
+	for _, n := range names {
+		if !slices.Contains(all, n) {
+			all = append(all, n)
+		}
+	}
+	e.setUntold(all)
+	return all
+}
+
+func (e *Engine) haveTold(names []string) {
+	if len(names) > 0 {
+		e.setUntold(slices.DeleteFunc(e.untold(), func(n string) bool { return slices.Contains(names, n) }))
+	}
+}
+
+func (e *Engine) setUntold(names []string) {
+	file := filepath.Join(e.cfg.Dir, untoldFile)
+	if len(names) == 0 {
+		_ = os.Remove(file) // else they are told once more
+		return
+	}
+	data, err := json.Marshal(untold{boot(), names})
+	if err == nil {
+		err = os.WriteFile(file, data, 0o600) // of this boot alone: it need not be durable
+	}
+	if err != nil {
+		e.log.Warn("not remembered", "what", untoldFile, "err", err)
+	}
+}
+
+// boot names this boot of the kernel.
+func boot() string {
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(id))
+}
+
+// stale tells whether the site runs other services than this engine was made for.
+func (e *Engine) stale() bool { return e.cfg.Stale != nil && e.cfg.Stale() }

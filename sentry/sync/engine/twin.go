@@ -60,6 +60,9 @@ func (e *Engine) follow(ctx context.Context) {
 	if !ok || t.telling != "" || head.ID == t.refused && time.Since(t.tried) < e.pause(t.tries) {
 		return
 	}
+	if e.stale() {
+		return
+	}
 	if head.ID == t.applied {
 		e.inStep(head)
 		return
@@ -91,12 +94,11 @@ func (e *Engine) bring(ctx context.Context, head state.Commit) error {
 	}
 	if len(changes) == 0 {
 		e.leftOut(nil)
-		e.arrived(head)
-		return nil
+		return e.loads(ctx, head, nil, e.untold())
 	}
 	files, dumps := split(changes)
 	if len(files) == 0 {
-		return e.loads(ctx, head, dumps, nil)
+		return e.loads(ctx, head, dumps, e.untold())
 	}
 	e.report(head, carry.Checking)
 	gen, files, err := e.stage(ctx, files)
@@ -104,7 +106,7 @@ func (e *Engine) bring(ctx context.Context, head state.Commit) error {
 		return fmt.Errorf("prepare the changed files: %w", err)
 	}
 	if len(files) == 0 {
-		return errors.Join(gen.Discard(), e.loads(ctx, head, dumps, nil))
+		return errors.Join(gen.Discard(), e.loads(ctx, head, dumps, e.untold()))
 	}
 	names := apply.Affected(e.facts.Packs, files)
 	if checks := e.checks(files); len(checks) > 0 {
@@ -119,6 +121,7 @@ func (e *Engine) bring(ctx context.Context, head state.Commit) error {
 		}
 	}
 	e.report(head, carry.Applying)
+	names = e.toTell(names)
 	rep, err := gen.Apply(ctx)
 	if err != nil {
 		return fmt.Errorf("make the changed files live: %w", errors.Join(err, e.failed(gen, err)))
