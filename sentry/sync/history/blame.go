@@ -5,6 +5,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"sayasystems.com/atlas/sentry/lines"
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
@@ -56,9 +57,9 @@ func (r *Repo) Blame(commitID string, path state.Path, hide Hide) ([]Line, error
 			}
 		}
 		was := make([]int, len(text)) // 1 + the line before
-		for _, m := range matchLines(before, text) {
-			for k := range m.n {
-				was[m.b+k] = m.a + k + 1
+		for _, m := range lines.Match(before, text) {
+			for k := range m.N {
+				was[m.B+k] = m.A + k + 1
 			}
 		}
 		for i, at := range open {

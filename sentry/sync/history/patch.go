@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"sayasystems.com/atlas/sentry/lines"
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
@@ -204,7 +205,7 @@ func writeUnified(w io.Writer, c state.Change, x, y shown) {
 	}
 	fmt.Fprintf(w, "--- %s\n+++ %s\n", name(c.Before), name(c.After))
 	a, b := marked(x), marked(y)
-	runs := append(matchLines(a, b), run{len(a), len(b), 0})
+	runs := append(lines.Match(a, b), lines.Run{A: len(a), B: len(b)})
 	// Each hunk is a stretch of changes that fewer than twice contextLines equal lines part.
 	type change struct{ a0, a1, b0, b1 int }
 	var hunk []change
@@ -228,13 +229,13 @@ func writeUnified(w io.Writer, c state.Change, x, y shown) {
 	}
 	ia, ib := 0, 0
 	for _, m := range runs {
-		if m.a > ia || m.b > ib {
-			hunk = append(hunk, change{ia, m.a, ib, m.b})
+		if m.A > ia || m.B > ib {
+			hunk = append(hunk, change{ia, m.A, ib, m.B})
 		}
-		if m.n > 2*contextLines {
+		if m.N > 2*contextLines {
 			flush()
 		}
-		ia, ib = m.a+m.n, m.b+m.n
+		ia, ib = m.A+m.N, m.B+m.N
 	}
 	flush()
 }

@@ -275,47 +275,6 @@ func TestPatchApplies(t *testing.T) {
 	}
 }
 
-func TestMatchLines(t *testing.T) {
-	m := newModel(11)
-	for range 300 {
-		make1 := func() []string {
-			var s []string
-			for range m.rng.IntN(30) {
-				s = append(s, fmt.Sprint(m.rng.IntN(6)))
-			}
-			return s
-		}
-		x, y := make1(), make1()
-		a, b, common := 0, 0, 0
-		for _, r := range matchLines(x, y) {
-			if r.a < a || r.b < b || r.n <= 0 || !slices.Equal(x[r.a:r.a+r.n], y[r.b:r.b+r.n]) {
-				t.Fatalf("matchLines(%q, %q): run %+v", x, y, r)
-			}
-			a, b, common = r.a+r.n, r.b+r.n, common+r.n
-		}
-		if want := lcs(x, y); common != want {
-			t.Fatalf("matchLines(%q, %q) finds %d lines in common; want %d", x, y, common, want)
-		}
-	}
-}
-
-func lcs(x, y []string) int {
-	t := make([][]int, len(x)+1)
-	for i := range t {
-		t[i] = make([]int, len(y)+1)
-	}
-	for i := range x {
-		for j := range y {
-			if x[i] == y[j] {
-				t[i+1][j+1] = t[i][j] + 1
-			} else {
-				t[i+1][j+1] = max(t[i][j+1], t[i+1][j])
-			}
-		}
-	}
-	return t[len(x)][len(y)]
-}
-
 func TestWalkSkipsAndStops(t *testing.T) {
 	r := mustOpen(t, t.TempDir(), Options{})
 	c := mustRecord(t, r, state.Site, Meta{}, folder("a"), folder("a/b"), file("a/b/c", ""), file("a/d", ""), file("e", ""))
