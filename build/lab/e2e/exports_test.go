@@ -249,6 +249,7 @@ var checkCases = []struct{ pack, file, edit, words string }{
 	{"accounts", "passwd", "echo 'anna:x:0' >>$f", "invalid password file entry"},
 	{"accounts", "group", "echo anna >>$f", "invalid group file entry"},
 	{"sudo", "sudoers.d/etest", "echo 'anna ALL' >$f", "syntax error"},
+	{"site", "atlas/site.yaml", "echo '    - ghost' >>$f", "ghost is no service"},
 	{"firewall", "nftables.conf", "echo 'table inet {' >>$f", "nftables.conf"},
 	{"shell", "profile.d/etest.sh", "echo 'if' >$f", "etest.sh"},
 }
