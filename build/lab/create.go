@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -62,6 +63,22 @@ func (l *Lab) create(ctx context.Context, o Options, p *progress) error {
 	if err := l.choose(ctx, o, &state, p); err != nil {
 		return err
 	}
+	for n, file := range o.Others {
+		if state.Kind != folder.Namespace {
+			return errors.New("servers of different images are for the namespace lab: --kind namespace")
+		}
+		if !slices.Contains(names()[:o.Servers], n) {
+			return fmt.Errorf("--other-image names %s; the servers are %s", n, strings.Join(names()[:o.Servers], ", "))
+		}
+		if filepath.Base(file) == state.Image {
+			return fmt.Errorf("the image of %s has the same file name as the lab's, %s", n, state.Image)
+		}
+		if err := p.step("copy image of "+n, func() error {
+			return folder.Copy(ctx, file, l.Folder.Image(folder.Lab{Image: filepath.Base(file)}))
+		}); err != nil {
+			return err
+		}
+	}
 	for i, n := range names()[:o.Servers] {
 		id := random(16)
 		state.Servers = append(state.Servers, folder.Server{
@@ -69,6 +86,9 @@ func (l *Lab) create(ctx context.Context, o Options, p *progress) error {
 			UUID:   strings.Join([]string{id[0:8], id[8:12], "4" + id[13:16], "8" + id[17:20], id[20:32]}, "-"),
 			Serial: "LAB-" + strings.ToUpper(n),
 		})
+		if other := o.Others[n]; other != "" {
+			state.Servers[i].Image, state.Servers[i].Version = filepath.Base(other), version(other)
+		}
 	}
 	if err := l.makeKey(); err != nil {
 		return err

@@ -14,16 +14,17 @@ import (
 
 // Options of Up. Zero values mean the defaults.
 type Options struct {
-	Kind      string   // folder.VM (default), folder.Namespace, or "auto": vm where KVM works, else namespace
-	Servers   int      // 2 (default) or 3
-	Image     string   // atlas-VERSION.img; the newest in ./out
-	Disks     int      // in each set; 2
-	DiskSize  int64    // bytes; 1 GiB
-	MemoryMiB int      // 1024
-	CPUs      int      // of a virtual machine
-	Services  []string // packs that the site runs; those that are on by default if empty, "all" for all
-	Blank     bool     // make the servers, but install nothing and leave them off
-	Keep      bool     // leave everything running when something fails
+	Kind      string            // folder.VM (default), folder.Namespace, or "auto": vm where KVM works, else namespace
+	Servers   int               // 2 (default) or 3
+	Image     string            // atlas-VERSION.img; the newest in ./out
+	Others    map[string]string // image of a server that runs another one, by its name; in the namespace lab
+	Disks     int               // in each set; 2
+	DiskSize  int64             // bytes; 1 GiB
+	MemoryMiB int               // 1024
+	CPUs      int               // of a virtual machine
+	Services  []string          // packs that the site runs; those that are on by default if empty, "all" for all
+	Blank     bool              // make the servers, but install nothing and leave them off
+	Keep      bool              // leave everything running when something fails
 	Progress  io.Writer
 }
 

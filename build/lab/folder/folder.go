@@ -66,6 +66,8 @@ type Server struct {
 	UUID      string `json:"uuid"`
 	Serial    string `json:"serial"`
 	Installed bool   `json:"installed"`
+	Image     string `json:"image,omitempty"`   // where it differs from the lab's
+	Version   string `json:"version,omitempty"` // of that image
 }
 
 // Forward makes a port of the office reachable at 127.0.0.1 of this machine.
@@ -163,6 +165,16 @@ func (f Folder) path(elem ...string) string {
 
 // Image is the path of the image's copy.
 func (f Folder) Image(l Lab) string { return f.path("image", l.Image) }
+
+// ImageOf is the path and the version of the image that a server runs.
+func (f Folder) ImageOf(l Lab, server string) (path, version string) {
+	for _, s := range l.Servers {
+		if s.Name == server && s.Image != "" {
+			return f.path("image", s.Image), s.Version
+		}
+	}
+	return f.Image(l), l.Version
+}
 
 // Server is a server's directory.
 func (f Folder) Server(name string) string { return f.path("servers", name) }

@@ -247,7 +247,7 @@ func (s *Server) Inside() (place.Place, error) {
 
 // spec describes one boot.
 func (s *Server) spec(from, console string) (spec, error) {
-	image := s.Folder.Image(s.Lab)
+	image, version := s.Folder.ImageOf(s.Lab, s.Name)
 	offset, size, err := findRoot(image)
 	if err != nil {
 		return spec{}, err
@@ -260,7 +260,7 @@ func (s *Server) spec(from, console string) (spec, error) {
 		Root: s.dir("root"), Image: image, Offset: offset, Size: size, Console: console, CGroup: cg, Hostname: s.Name,
 		Binds: map[string]string{bayDir: s.Folder.BaysDir(s.Name), arrayDir: s.Folder.Arrays(), stateDir: s.dir("state")},
 		Handover: handover.Handover{
-			Kind: handover.Namespace, Mode: handover.Boot, Version: s.Lab.Version, State: stateDir, FakeBays: bayDir, FakeArrays: arrayDir,
+			Kind: handover.Namespace, Mode: handover.Boot, Version: version, State: stateDir, FakeBays: bayDir, FakeArrays: arrayDir,
 		},
 	}
 	if from == Stick {
