@@ -31,10 +31,19 @@ class Store:
         self.aside = os.path.join(self.share, "atlas-policies.new")
 
     def acl(self, path):
+        """Rights as text. Left out is what means nothing: entries that grant nothing, for Samba leaves chance numbers in those, and the
+        mark that rights were inherited, which smbd does not keep."""
         try:
-            return getntacl(self.lp, path, None).as_sddl(self.sid)
+            sd = getntacl(self.lp, path, None)
         except Exception:  # no attribute, or one that Samba does not understand: it says RuntimeError and others
             return None
+        own = security.descriptor()
+        own.owner_sid, own.group_sid = sd.owner_sid, sd.group_sid
+        own.type = sd.type & ~(security.SEC_DESC_DACL_AUTO_INHERITED | security.SEC_DESC_DACL_AUTO_INHERIT_REQ | security.SEC_DESC_SACL_PRESENT)
+        for ace in sd.dacl.aces if sd.dacl else []:
+            if ace.access_mask != 0:
+                own.dacl_add(ace)
+        return own.as_sddl(self.sid)
 
     def read(self):
         """All files: {path: File}. What vanishes meanwhile was not there."""
