@@ -42,9 +42,10 @@ type Export struct {
 func (e *Engine) exports(ctx context.Context) {
 	e.triggers, e.loadings = map[state.Path]chan struct{}{}, map[state.Path]*atomic.Int64{}
 	for _, x := range e.facts.Exports {
-		c := make(chan struct{}, 1)
-		e.triggers[x.Path], e.loadings[x.Path] = c, &atomic.Int64{}
-		e.background.Go(func() { e.export(ctx, x, c) })
+		e.triggers[x.Path], e.loadings[x.Path] = make(chan struct{}, 1), &atomic.Int64{}
+	}
+	for _, x := range e.facts.Exports { // they read both
+		e.background.Go(func() { e.export(ctx, x, e.triggers[x.Path]) })
 	}
 }
 
