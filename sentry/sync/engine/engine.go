@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sayasystems.com/atlas/roles"
@@ -71,6 +72,7 @@ type Engine struct {
 
 	background sync.WaitGroup
 	triggers   map[state.Path]chan struct{} // of exports: look now
+	loadings   map[state.Path]*atomic.Int64 // of exports: how often one began and ended
 
 	orders chan order    // what people ask for, done in the loop
 	wake   chan struct{} // a state was received, or a check has ended
