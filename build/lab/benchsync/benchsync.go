@@ -40,7 +40,7 @@ const tree = "bench"
 // atRest is how long everybody is watched while nothing is written. A contender that takes seconds for a write has a write in every slow-th
 // round only.
 const (
-	atRest = time.Minute
+	atRest = 30 * time.Second
 	slow   = 10
 )
 
@@ -79,10 +79,11 @@ func Run(ctx context.Context, o Options) (err error) {
 	var results []*result
 	for _, tree := range o.Trees {
 		part, err := measure(ctx, o, all, tree)
+		results = append(results, part...)
 		if err != nil {
+			report(o.Stdout, results) // what was measured until then took its time
 			return err
 		}
-		results = append(results, part...)
 	}
 	report(o.Stdout, results)
 	return nil
@@ -95,7 +96,7 @@ func measure(ctx context.Context, o Options, all []*contender, tree int) ([]*res
 		fmt.Fprintf(o.Stdout, "%s: putting %d other files into the tree\n", c.name, tree)
 		part[i] = &result{name: c.name, tree: tree}
 		if err := part[i].filled(ctx, c); err != nil {
-			return nil, fmt.Errorf("%s: %w", c.name, err)
+			return part[:i], fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
 	fmt.Fprintf(o.Stdout, "%d other files: at rest for %v, then %d rounds of writes\n", tree, atRest, o.Writes)
@@ -103,7 +104,7 @@ func measure(ctx context.Context, o Options, all []*contender, tree int) ([]*res
 		part[i].rest = -c.group.used()
 	}
 	if err := pause(ctx, atRest); err != nil {
-		return nil, err
+		return part, err
 	}
 	for i, c := range all {
 		part[i].rest += c.group.used()
@@ -114,13 +115,13 @@ func measure(ctx context.Context, o Options, all []*contender, tree int) ([]*res
 				continue
 			}
 			if err := part[i].write(ctx, c, fmt.Appendf(nil, "tree = %d\nwrite = %d\n", tree, n), n); err != nil {
-				return nil, fmt.Errorf("%s: %w", c.name, err)
+				return part, fmt.Errorf("%s: %w", c.name, err)
 			}
 		}
 	}
 	for i, c := range all { // one more write, whose time does not count: looking at memory takes time itself
 		if err := part[i].look(ctx, c, fmt.Appendf(nil, "tree = %d\nmemory\n", tree)); err != nil {
-			return nil, fmt.Errorf("%s: %w", c.name, err)
+			return part, fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
 	return part, nil
