@@ -98,6 +98,7 @@ func (e *Engine) allow(ctx context.Context) {
 		}
 		g.done <- v
 		e.nudge()
+		e.refresh(ctx, probes, good)
 	})
 }
 

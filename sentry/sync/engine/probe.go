@@ -63,8 +63,18 @@ func (e *Engine) note(b *baseline, services []string, at time.Time) {
 		case Good:
 			b.Good = append(b.Good, p.key())
 		case Bad:
-			e.log.Info("this probe failed before the change: it does not speak against it", "service", p.Service, "probe", p.Name, "evidence", p.Words)
+			e.log.Info("this probe failed before the change: it does not speak against it", "service", p.Service, "probe", p.Name)
 		}
+	}
+}
+
+// refresh runs the other probes of services, those that were not good before: a change may have mended them, and the next one is measured by
+// what they have found last.
+func (e *Engine) refresh(ctx context.Context, services, done []string) {
+	if e.cfg.Prober != nil && len(services) > 0 && ctx.Err() == nil {
+		e.cfg.Prober.Probe(ctx, func(service, probe string) bool {
+			return slices.Contains(services, service) && !slices.Contains(done, service+"/"+probe)
+		})
 	}
 }
 

@@ -46,6 +46,7 @@ func (e *Engine) loads(ctx context.Context, head state.Commit, dumps []state.Cha
 		}
 		t.told <- out
 		e.nudge()
+		e.refresh(ctx, names, good)
 	})
 	return nil
 }
