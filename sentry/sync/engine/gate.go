@@ -160,6 +160,9 @@ func (e *Engine) judged(v verdicts) {
 		return
 	}
 	g := &e.gate
+	if v.commit.ID == g.allowed {
+		return // a person has released it meanwhile
+	}
 	if g.bad != v.commit.ID {
 		g.tries = 0
 	}

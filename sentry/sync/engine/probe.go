@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -102,29 +103,38 @@ var (
 	lookPatience = patience{runs: 3, quick: 15 * time.Second, start: 30 * time.Second} // after the way back: to know, and nothing hangs on it
 )
 
+// comeUp is how long probes may be missing: right after the start of Sentry they are still being set up.
+const comeUp = 10 * time.Second
+
 // prove runs probes until all are good, or patience is at an end: then it gives those that are not.
 func (e *Engine) prove(ctx context.Context, keys []string, p patience) []Probed {
 	begun := time.Now()
+	keys = slices.DeleteFunc(slices.Clone(keys), func(key string) bool { service, _, _ := strings.Cut(key, "/"); return !e.runs(service) })
 	ready := begun // since when no service was still starting
 	wait := 250 * time.Millisecond
 	for run := 1; len(keys) > 0; run++ {
 		var bad []Probed
 		starting := false
+		missing := slices.Clone(keys)
 		for _, r := range e.cfg.Prober.Probe(ctx, func(service, probe string) bool { return slices.Contains(keys, service+"/"+probe) }) {
+			missing = slices.DeleteFunc(missing, func(key string) bool { return key == r.key() })
 			if r.Found == Bad || r.Found == Starting {
 				bad = append(bad, r)
 				starting = starting || r.Found == Starting
 			}
 		}
-		if len(bad) == 0 || ctx.Err() != nil {
+		if time.Since(begun) > comeUp {
+			missing = nil
+		}
+		if len(bad)+len(missing) == 0 || ctx.Err() != nil {
 			return nil
 		}
 		if now := time.Now(); starting && now.Sub(begun) < p.start {
 			ready, run = now, 0
-		} else if run >= p.runs && now.Sub(ready) >= p.quick {
+		} else if len(bad) > 0 && run >= p.runs && now.Sub(ready) >= p.quick {
 			return bad
 		}
-		keys = keys[:0:0]
+		keys = missing
 		for _, r := range bad {
 			keys = append(keys, r.key())
 		}

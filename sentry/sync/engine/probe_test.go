@@ -17,6 +17,7 @@ import (
 type prober struct {
 	mu     sync.Mutex
 	before Found                           // how it stood
+	absent time.Time                       // until then there are no probes
 	find   func(ctx context.Context) Found // what it finds; nil: Good
 	runs   int
 }
@@ -31,11 +32,12 @@ func (p *prober) Standing(services []string, _ time.Time) []Probed {
 }
 
 func (p *prober) Probe(ctx context.Context, which func(service, probe string) bool) []Probed {
-	if !which("web", "page") {
+	p.mu.Lock()
+	find, absent := p.find, time.Now().Before(p.absent)
+	if !which("web", "page") || absent {
+		p.mu.Unlock()
 		return nil
 	}
-	p.mu.Lock()
-	find := p.find
 	p.runs++
 	p.mu.Unlock()
 	out := Probed{Service: "web", Name: "page", Title: "Static page", Found: Good, Words: "GET /: 403; expected 200"}
@@ -104,6 +106,9 @@ func TestHeldByProbe(t *testing.T) {
 	time.Sleep(2 * time.Second)
 	left.stop()
 	p.set(Awaited, says(left, "deny"))
+	p.mu.Lock()
+	p.absent = time.Now().Add(2 * time.Second)
+	p.mu.Unlock()
 	left.start()
 	eventually(t, "held again", func() bool { return left.engine.Status().Held != nil })
 	time.Sleep(2 * time.Second)

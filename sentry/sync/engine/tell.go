@@ -92,6 +92,7 @@ func (e *Engine) services(ctx context.Context, out outcome) {
 		return
 	}
 	e.confirm()
+	e.endTrial() // what fails later has another reason
 	e.live(out.head, out.loaded)
 	for _, d := range out.loaded {
 		trigger(e.triggers[d.Path]) // what the database really holds now
