@@ -177,7 +177,7 @@ func (s *synchronizer) serve(ctx context.Context, st initapi.State) error {
 	cfg := engine.Config{
 		Dir: dir, Root: "/", Places: places, Server: d.server.Name, Versions: v, Role: st.Role, Facts: facts, Stale: stale, Ready: s.ready,
 		Helper: check.Helper{Command: []string{self, CheckVerb}}, Services: orders{initapi.NewClient("").Patient()},
-		Findings: &s.findings, Changed: d.hub.publish, Log: d.log,
+		Findings: &s.findings, Changed: d.hub.publish, Log: d.log, Prober: prober{d},
 	}
 	mux := routes{http.NewServeMux()}
 	store := &repository{}

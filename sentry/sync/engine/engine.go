@@ -1,12 +1,13 @@
 // Package engine is the Synchronizer at work on one server: it ties together what the packages beside it do.
 //
-// On the primary: watch tells an action, record makes a commit of it, gate asks the checkers of the services that it concerns, and carry
-// sends it to the other servers; what a checker refuses is held back, with everything after it, until the files are good again or a person
-// rolls back or releases. On a secondary: carry has received a state, twin brings the files of this server to it (staged, checked, live,
-// services told), and reports. What was changed on the secondary itself is recorded on a line of its own and then overwritten: the primary
-// wins, and nothing is lost.
+// On the primary: watch tells an action, record makes a commit of it, gate asks the checkers of the services that it concerns and has the
+// services probed, and carry sends it to the other servers; what a checker refuses, or what makes a probe fail that was good before, is held
+// back, with everything after it, until all is good again or a person rolls back or releases. On a secondary: carry has received a state,
+// twin brings the files of this server to it (staged, checked, live, services told, probed), and reports; where a probe that was good before
+// fails with it, trial goes back to the files from before. What was changed on the secondary itself is recorded on a line of its own and then
+// overwritten: the primary wins, and nothing is lost.
 //
-// Run does it all in one loop, so that recording, applying and rolling back never overlap; checks and services take their time in
+// Run does it all in one loop, so that recording, applying and rolling back never overlap; checks, services and probes take their time in
 // goroutines of their own. What stands still for too long shows in Status.At.
 package engine
 
@@ -45,6 +46,7 @@ type Config struct {
 	Helper   check.Helper
 	Services apply.Services
 	Ready    func(service string) bool // whether its database can be asked; nil: always
+	Prober   Prober                    // nil: nothing is probed
 	Sender   *carry.Sender             // on the primary; nil elsewhere
 	Receiver *carry.Receiver           // on a secondary; nil elsewhere
 	Findings *Findings
@@ -55,6 +57,7 @@ type Config struct {
 
 	patience time.Duration // a file that changes all the time is told after: 1 min
 	again    time.Duration // what was refused is asked again at the latest after: 1 min
+	proof    patience      // of a secondary's probes after a change: twinPatience
 	limit    int           // of files; 0 is snapshot's own
 }
 
@@ -70,6 +73,7 @@ type Engine struct {
 	log     *slog.Logger
 	seen    stamps
 
+	opened     time.Time
 	background sync.WaitGroup
 	triggers   map[state.Path]chan struct{} // of exports: look now
 	loadings   map[state.Path]*atomic.Int64 // of exports: how often one began and ended
@@ -109,6 +113,9 @@ func Open(cfg Config) (*Engine, error) {
 	if cfg.again == 0 {
 		cfg.again = time.Minute
 	}
+	if cfg.proof == (patience{}) {
+		cfg.proof = twinPatience
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -117,7 +124,7 @@ func Open(cfg Config) (*Engine, error) {
 	}
 	e := &Engine{
 		cfg: cfg, log: cfg.Log, orders: make(chan order), wake: make(chan struct{}, 1), again: map[state.Path]time.Time{},
-		busy: map[state.Path]time.Time{}, links: map[state.Path]bool{}, seen: stamps{}, facts: cfg.Facts,
+		busy: map[state.Path]time.Time{}, links: map[state.Path]bool{}, seen: stamps{}, facts: cfg.Facts, opened: time.Now(),
 	}
 	e.status.Role, e.status.At = string(cfg.Role), time.Now()
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
@@ -125,6 +132,8 @@ func Open(cfg Config) (*Engine, error) {
 	}
 	e.gate.done, e.twin.told, e.twin.back = make(chan verdicts, 1), make(chan outcome, 1), map[state.Path][]time.Time{}
 	e.gate.allowed, e.twin.applied = e.remembered(allowedFile), e.remembered(appliedFile)
+	e.recallBaseline()
+	e.recallTrial()
 	var err error
 	if e.repo, err = e.openHistory(); err != nil {
 		return nil, err
@@ -241,6 +250,7 @@ func (e *Engine) Run(ctx context.Context) error {
 
 // begin records what is there, and takes up where the last run ended.
 func (e *Engine) begin(ctx context.Context) {
+	e.resume(ctx)
 	e.rescan(ctx, "found when the server started")
 	e.step(ctx)
 }

@@ -205,8 +205,9 @@ func (e *Engine) chosen(r state.Rollback, p state.Path) bool {
 		return true
 	case r.Service != "":
 		return p.Under(state.Exports+"/"+state.Path(r.Service)) || slices.Contains(apply.Affected(e.facts.Packs, []state.Change{{Path: p}}), r.Service)
-	case r.Held && r.Path == "":
-		return !p.Under(state.Exports) // checkers refuse files: whom databases took in meanwhile stays
+	case r.Held && r.Path == "": // whom databases took in meanwhile stays, unless that is why it is held back
+		held := e.Status().Held
+		return !p.Under(state.Exports) || held != nil && slices.Contains(held.Paths, p)
 	}
 	return p.Under(r.Path)
 }
