@@ -48,10 +48,23 @@ type Exporter interface {
 type Importer interface {
 	// Head is the newest commit of branch; false if there is none.
 	Head(branch state.Branch) (state.Commit, bool)
-	// Import takes a pack of at most limit bytes when inflated and makes head the newest commit of branch, durably or not at all. With replace
-	// that may be a line which does not continue the one that is here.
-	Import(r io.Reader, limit int64, branch state.Branch, head string, replace bool) (state.Commit, error)
+	// Import takes a pack of at most limit bytes when inflated and makes head the newest commit of branch, durably or not at all. With keep that
+	// may be a line which does not continue the one that is here; that one is kept under the name keep.
+	Import(r io.Reader, limit int64, branch state.Branch, head string, keep state.Branch) (state.Commit, error)
 }
+
+// Apart is how the histories of a primary and a secondary stand that do not continue each other.
+type Apart struct {
+	With   string // the other server
+	Theirs Point  // what it has
+	Ours   Point
+}
+
+// KeptName names the line under which a history is kept that another one takes the place of, ordered at t.
+func KeptName(t time.Time) state.Branch { return state.Branch(t.UTC().Format("kept-20060102-150405")) }
+
+// Kept tells whether a line is one of those.
+func Kept(b state.Branch) bool { return keptName.MatchString(string(b)) }
 
 // Limits bound memory, disk and time. Zero values stand for the defaults named here.
 type Limits struct {

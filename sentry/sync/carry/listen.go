@@ -72,7 +72,7 @@ func (l *link) status() Status {
 	s, now := l.s, l.s.clock.Now()
 	st := Status{
 		Peer: l.peer.Name, Address: l.peer.Address, Versions: l.versions, Up: l.up, Reached: l.reached, Received: l.received,
-		Live: l.report.Live, State: l.report.State, Sent: l.sent, Size: l.size, Held: s.held, Findings: l.report.Findings, LastReport: l.reportAt,
+		Live: l.report.Live, State: l.report.State, Sent: l.sent, Size: l.size, Held: s.held, Findings: l.report.Findings, LastReport: l.reportAt, Apart: l.apart,
 	}
 	if l.report.Head.Seq > st.Received.Seq {
 		st.Received = l.report.Head

@@ -237,7 +237,7 @@ func siteFaults(t *testing.T) []fault {
 				if got := r.read("etc/hosts"); got != "127.0.0.1 localhost\n" {
 					l.t.Errorf("right has %q", got)
 				}
-				r.engine.cfg.Receiver.Replace(true)
+				r.engine.cfg.Receiver.Replace(carry.KeptName(time.Now()))
 				l.findings.Clear("sync-history-damaged") // it stays as news
 				eventually(l.t, "taken back", func() bool { return !l.finding("sync-peer-right") })
 			},

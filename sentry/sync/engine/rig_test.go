@@ -63,8 +63,8 @@ type plan struct {
 
 type store struct{ *history.Repo }
 
-func (s *store) Import(src io.Reader, limit int64, b state.Branch, head string, replace bool) (state.Commit, error) {
-	return s.Repo.Import(src, limit, b, head, history.ImportOptions{Replace: replace})
+func (s *store) Import(src io.Reader, limit int64, b state.Branch, head string, keep state.Branch) (state.Commit, error) {
+	return s.Repo.Import(src, limit, b, head, history.ImportOptions{Replace: keep != "", Keep: keep})
 }
 
 const (
