@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -54,6 +55,7 @@ type Config struct {
 
 	patience time.Duration // a file that changes all the time is told after: 1 min
 	again    time.Duration // what was refused is asked again at the latest after: 1 min
+	calm     time.Duration // so long a file is left alone that a program here changes again and again: 10 min
 	limit    int           // of files; 0 is snapshot's own
 }
 
@@ -107,6 +109,9 @@ func Open(cfg Config) (*Engine, error) {
 	if cfg.again == 0 {
 		cfg.again = time.Minute
 	}
+	if cfg.calm == 0 {
+		cfg.calm = 10 * time.Minute
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -122,8 +127,18 @@ func Open(cfg Config) (*Engine, error) {
 		return nil, fmt.Errorf("the Synchronizer's folder: %w", err)
 	}
 	e.gate.done, e.twin.told, e.twin.back = make(chan verdicts, 1), make(chan outcome, 1), map[state.Path][]time.Time{}
+	e.twin.fights = map[state.Path]time.Time{}
 	e.gate.allowed, e.twin.applied = e.remembered(allowedFile), e.remembered(appliedFile)
-	var err error
+	err := cfg.Findings.load(filepath.Join(cfg.Dir, newsFile), func(id string) bool {
+		name, ok := strings.CutPrefix(id, servicePrefix) // a service was told once, and may still have the files from before
+		return ok && (e.runs(name) || name == apply.Site)
+	})
+	if err != nil {
+		e.log.Warn("older news are not told any more", "err", err)
+	}
+	if cfg.Receiver != nil {
+		e.oldFights()
+	}
 	if e.repo, err = e.openHistory(); err != nil {
 		return nil, err
 	}
@@ -138,7 +153,12 @@ func Open(cfg Config) (*Engine, error) {
 		return nil, errors.Join(err, e.Close())
 	}
 	if cfg.Receiver != nil { // it is started after this returns, and before Run
-		cfg.Receiver.OnReceived(func(state.Commit, carry.Offer) { e.nudge() })
+		cfg.Receiver.OnReceived(func(c state.Commit, o carry.Offer) {
+			if o.Kept != "" {
+				e.replaced(c, o)
+			}
+			e.nudge()
+		})
 	}
 	rec, err := e.applier.Recover()
 	if err != nil {
@@ -149,6 +169,9 @@ func Open(cfg Config) (*Engine, error) {
 	}
 	return e, nil
 }
+
+// newsFile keeps the findings about what has happened.
+const newsFile = "news"
 
 // maxFile is the largest file that is recorded and carried.
 const maxFile = 64 << 20
@@ -167,10 +190,11 @@ func (e *Engine) openHistory() (*history.Repo, error) {
 		return nil, errors.Join(err, aside)
 	}
 	e.log.Error("the history of changes is damaged; a new one is begun", "err", damaged, "kept", kept)
-	e.cfg.Findings.Set(initapi.Finding{
+	e.note(initapi.Finding{
 		ID: "sync-history-damaged", Severity: "warning", Where: e.cfg.Server, What: "The history of changes could not be read any more: " + damaged.Error() + ".",
-		Next: "A new history was begun with the files as they are; nothing else is lost. The old one is kept in " + kept + ". Have the disks checked.",
-	})
+		Next: "A new history was begun with the files as they are; nothing else is lost. The old one is kept in " + kept + ". Have the disks checked." +
+			map[bool]string{true: " Another server does not follow the new one by itself: atlas resync."}[e.cfg.Sender != nil],
+	}, 0)
 	return history.Open(dir, opt)
 }
 
@@ -230,6 +254,9 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.step(ctx)
 		case <-tick.C:
 			e.retry(ctx)
+			if len(w.Stats().Problems) == 0 {
+				e.cfg.Findings.Clear("sync-watch-dirs")
+			}
 			e.step(ctx)
 		case <-rescan.C:
 			e.rescan(ctx, "found by comparing everything")

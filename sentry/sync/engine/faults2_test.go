@@ -227,7 +227,7 @@ func siteFaults(t *testing.T) []fault {
 		{
 			name: "history damaged on the secondary", on: "right", id: "sync-history-damaged", what: []string{"damaged"}, next: []string{"kept in", "disks"},
 			plant: func(l, r *server) { damage(r) },
-			mend:  func(_, r *server) { r.findings.Clear("sync-history-damaged") }, // it stays as news
+			mend:  func(_, r *server) { r.seen("sync-history-damaged") },
 		},
 		{
 			name: "history damaged on the primary", on: "left", id: "sync-history-damaged", what: []string{"damaged"}, next: []string{"kept in", "disks"},
@@ -238,7 +238,7 @@ func siteFaults(t *testing.T) []fault {
 					l.t.Errorf("right has %q", got)
 				}
 				r.engine.cfg.Receiver.Replace(carry.KeptName(time.Now()))
-				l.findings.Clear("sync-history-damaged") // it stays as news
+				l.seen("sync-history-damaged")
 				eventually(l.t, "taken back", func() bool { return !l.finding("sync-peer-right") })
 			},
 		},

@@ -281,6 +281,13 @@ func (s *server) finding(prefix string) bool {
 	return slices.ContainsFunc(s.findings.List(), func(f initapiFinding) bool { return strings.HasPrefix(f.ID, prefix) })
 }
 
+// seen acknowledges news, which else stay.
+func (s *server) seen(id string) {
+	s.t.Helper()
+	_, err := s.engine.Acknowledge(id)
+	must(s.t, err)
+}
+
 // pause makes what follows another action: by one process and at once it would be the same.
 func pause() { time.Sleep(700 * time.Millisecond) }
 

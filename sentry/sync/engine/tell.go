@@ -56,6 +56,9 @@ func (e *Engine) loads(ctx context.Context, head state.Commit, dumps []state.Cha
 // verbLoad stands beside reload and restart for what a database was given.
 const verbLoad = "load"
 
+// servicePrefix begins the names of findings about services that did not take their files.
+const servicePrefix = "sync-service-"
+
 // outcome is what became of telling services and loading databases.
 type outcome struct {
 	head   state.Commit
@@ -81,7 +84,7 @@ func (e *Engine) services(out outcome) {
 	}
 	bad := map[string]bool{}
 	for _, s := range out.told {
-		id := "sync-service-" + s.Service
+		id := servicePrefix + s.Service
 		if s.Err == nil {
 			if !bad[id] {
 				e.cfg.Findings.Clear(id)

@@ -34,6 +34,7 @@ type twin struct {
 	// reported is when the primary was last told how far this server is.
 	reported time.Time
 	left     map[state.Path]bool        // what of the newest state could not be made live
+	fights   map[state.Path]time.Time   // when paths were last changed here that are left alone, since a program changes them again and again
 	back     map[state.Path][]time.Time // when paths were put back, to notice a program here that changes them again and again
 }
 
@@ -51,6 +52,7 @@ func (e *Engine) follow(ctx context.Context) {
 		e.services(told)
 	default:
 	}
+	e.fought()
 	if t.telling != "" && time.Since(t.reported) > stillAt {
 		if c, err := e.repo.Commit(t.telling); err == nil {
 			e.report(c, carry.Probing) // a slow database takes its time; silence would be taken for a fault
@@ -295,12 +297,15 @@ func (e *Engine) local(_ context.Context, c state.Commit) {
 	if c.Who.Service != "" {
 		return // what a service does at its start is no person's doing, and the same on the primary
 	}
-	e.cfg.Findings.Set(initapi.Finding{
+	e.note(initapi.Finding{
 		ID: "sync-local-change", Severity: "warning", Where: e.cfg.Server,
 		What: fmt.Sprintf("Changed on %s, and put back as it is on the primary: %s (%s).", e.cfg.Server, list(lost), c.Who),
 		Next: fmt.Sprintf("Make the change on the primary. What was here is kept: on %s, atlas show %s.", e.cfg.Server, short(c.ID)),
-	})
+	}, localTold)
 }
+
+// localTold is how long a change on the secondary is told that was put back.
+const localTold = 24 * time.Hour
 
 // overwritten tells whether the primary has something else at the path. A program that makes the same change again and again is left alone
 // in the end, with a finding.
@@ -315,20 +320,13 @@ func (e *Engine) overwritten(ch state.Change) bool {
 	}
 	t := &e.twin
 	now := time.Now()
-	t.back[ch.Path] = append(slices.DeleteFunc(t.back[ch.Path], func(at time.Time) bool { return now.Sub(at) > 10*time.Minute }), now)
+	t.back[ch.Path] = append(slices.DeleteFunc(t.back[ch.Path], func(at time.Time) bool { return now.Sub(at) > e.cfg.calm }), now)
 	if len(t.back[ch.Path]) <= mostBack {
 		return true
 	}
-	e.cfg.Findings.Set(initapi.Finding{
-		ID: "sync-fight-" + string(ch.Path), Severity: "warning", Where: e.cfg.Server,
-		What: fmt.Sprintf("A program on %s changes /%s again and again, otherwise than on the primary.", e.cfg.Server, ch.Path),
-		Next: "Find the program: atlas history /" + string(ch.Path) + " on " + e.cfg.Server + " names it. If the file belongs to each server alone, the service pack should say so (own or derived).",
-	})
+	e.fight(ch.Path)
 	return false
 }
-
-// mostBack is how often in ten minutes a file is put back.
-const mostBack = 5
 
 // keep takes what is about to be overwritten into the history.
 func (e *Engine) keep(c apply.Clash, content io.Reader) error {

@@ -261,6 +261,20 @@ func (r *Repo) publish(b state.Branch, h plumbing.Hash, c state.Commit) {
 	r.heads[b], r.tops[b] = h, c
 }
 
+// Lines lists the branches that match, by name.
+func (r *Repo) Lines(match func(state.Branch) bool) []state.Branch {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var out []state.Branch
+	for b := range r.heads {
+		if match(b) {
+			out = append(out, b)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 func (r *Repo) head(b state.Branch) (plumbing.Hash, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
