@@ -2,11 +2,14 @@ package carry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
+
+	"sayasystems.com/atlas/sentry/sync/history"
 )
 
 // listen waits for the peer's news until the link ends.
@@ -85,7 +88,8 @@ func (l *link) status() Status {
 	}
 	for _, err := range []error{l.sendErr, l.hearErr} {
 		if err != nil && st.Err == "" {
-			st.Err, st.Code = err.Error(), CodeOf(err)
+			_, damaged := errors.AsType[*history.DamagedError](err)
+			st.Err, st.Code, st.Damaged = err.Error(), CodeOf(err), damaged
 		}
 	}
 	last := later(l.reportAt, l.began)

@@ -70,10 +70,11 @@ type Status struct {
 	// Sent of Size bytes of a large pack have been taken; Size is 0 while none is on its way.
 	Sent     int64             `json:"sent,omitempty"`
 	Size     int64             `json:"size,omitempty"`
-	Held     string            `json:"held,omitempty"`  // why nothing newer is sent on
-	Err      string            `json:"err,omitempty"`   // why it does not get on, in words
-	Code     Code              `json:"code,omitempty"`  // of Err, if the peer refused
-	Apart    bool              `json:"apart,omitempty"` // what it has received is not in our history; see Replace
+	Held     string            `json:"held,omitempty"`    // why nothing newer is sent on
+	Err      string            `json:"err,omitempty"`     // why it does not get on, in words
+	Code     Code              `json:"code,omitempty"`    // of Err, if the peer refused
+	Damaged  bool              `json:"damaged,omitempty"` // Err is that our own history cannot be read
+	Apart    bool              `json:"apart,omitempty"`   // what it has received is not in our history; see Replace
 	Findings []initapi.Finding `json:"findings,omitempty"`
 	// LastReport is when the peer last told what became of the changes, or confirmed what it had told; zero = never. Missing: that is longer ago
 	// than Limits.Missing, or as long it has told nothing new about changes that it still works on. Missing is a fault, whatever State says.

@@ -74,11 +74,13 @@ type Engine struct {
 	background sync.WaitGroup
 	triggers   map[state.Path]chan struct{} // of exports: look now
 
-	orders chan order    // what people ask for, done in the loop
-	wake   chan struct{} // a state was received, or a check has ended
-	again  map[state.Path]time.Time
-	busy   map[state.Path]time.Time // since when a file could not be read, since it was changed all the time
-	links  map[state.Path]bool      // names of files that have several, since everything was compared
+	orders    chan order    // what people ask for, done in the loop
+	suspect   chan struct{} // the history may be damaged
+	suspectAt time.Time     // of the loop alone
+	wake      chan struct{} // a state was received, or a check has ended
+	again     map[state.Path]time.Time
+	busy      map[state.Path]time.Time // since when a file could not be read, since it was changed all the time
+	links     map[state.Path]bool      // names of files that have several, since everything was compared
 
 	last struct { // the newest commit made of an action, to be amended by further parts of it
 		action uint64
@@ -119,7 +121,7 @@ func Open(cfg Config) (*Engine, error) {
 		cfg.Changed = func() {}
 	}
 	e := &Engine{
-		cfg: cfg, log: cfg.Log, orders: make(chan order), wake: make(chan struct{}, 1), again: map[state.Path]time.Time{},
+		cfg: cfg, log: cfg.Log, orders: make(chan order), wake: make(chan struct{}, 1), suspect: make(chan struct{}, 1), again: map[state.Path]time.Time{},
 		busy: map[state.Path]time.Time{}, links: map[state.Path]bool{}, seen: stamps{}, facts: cfg.Facts,
 	}
 	e.status.Role, e.status.At = string(cfg.Role), time.Now()
@@ -181,6 +183,11 @@ func (e *Engine) openHistory() (*history.Repo, error) {
 	dir := filepath.Join(e.cfg.Dir, "history")
 	opt := history.Options{Server: e.cfg.Server, MaxFile: maxFile}
 	repo, err := history.Open(dir, opt)
+	if err == nil {
+		if err = e.doubted(repo); err != nil {
+			err = errors.Join(err, repo.Close())
+		}
+	}
 	var damaged *history.DamagedError
 	if !errors.As(err, &damaged) {
 		return repo, err

@@ -30,6 +30,9 @@ var nextOf = map[carry.Code]string{
 func (e *Engine) peers() {
 	bad := map[string]bool{}
 	for name, p := range e.cfg.Sender.Status() {
+		if p.Damaged {
+			e.suspected()
+		}
 		next, ok := nextOf[p.Code]
 		if p.Err == "" || !ok {
 			continue
