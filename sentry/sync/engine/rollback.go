@@ -108,9 +108,11 @@ func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) 
 		out.Patch = state.Text(text)
 		return out, errors.Join(err, gen.Discard())
 	}
-	if _, err := gen.Apply(ctx); err != nil {
+	rep, err := gen.Apply(ctx)
+	if err != nil {
 		return out, fmt.Errorf("put the files back: %w", errors.Join(err, e.failed(gen, err)))
 	}
+	e.aside(rep.Aside)
 	done := append(files, e.loadBack(ctx, dumps, &out)...)
 	if len(done) == 0 {
 		return out, fmt.Errorf("nothing could be brought back: %s", strings.Join(out.Trouble, "; "))

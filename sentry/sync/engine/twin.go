@@ -128,9 +128,7 @@ func (e *Engine) bring(ctx context.Context, head state.Commit) error {
 	if err != nil {
 		return fmt.Errorf("make the changed files live: %w", errors.Join(err, e.failed(gen, err)))
 	}
-	if len(rep.Aside) > 0 {
-		e.log.Warn("some files were in the way and are kept aside", "aside", rep.Aside)
-	}
+	e.aside(rep.Aside)
 	e.live(head, files)
 	if err := e.applier.Confirm(); err != nil {
 		e.log.Warn("the way back from the last change stays there", "err", err)

@@ -27,6 +27,7 @@ func (e *Engine) upkeep(ctx context.Context) {
 	t := time.NewTicker(upkeepEvery)
 	defer t.Stop()
 	e.told(ctx, e.lookedAfter(ctx, false))
+	e.emptyAside()
 	due := time.Now().Add(upkeepEvery / 2) // the first time when all that starts with a server has come to rest
 	for {
 		whole := false
@@ -42,6 +43,7 @@ func (e *Engine) upkeep(ctx context.Context) {
 			due = time.Now().Add(verifyEvery)
 		}
 		e.told(ctx, e.lookedAfter(ctx, whole))
+		e.emptyAside()
 	}
 }
 
