@@ -14,7 +14,9 @@
 // where it was cut. A pack counts only when it is whole, has the checksum that was told, and history has taken it.
 //
 // What a receiver takes is decided by set and lineage, never by server: after a swap of disk sets the other server is the source, with the
-// same set. It takes nothing from a server that is not attested as the only primary with that set, nor anything older than what it has.
+// same set. It takes nothing from a server that is not attested as the only primary with that set, nor anything older than what it has, nor what
+// does not continue it. The two sides then tell each other that they are apart, and a person may order on either that the primary's history
+// takes the place of the secondary's, which keeps its own as another line.
 //
 // This package decides nothing about roles, applies nothing, and never looks into a pack.
 package carry

@@ -60,7 +60,9 @@ func TestDamageNoticed(t *testing.T) {
 	eventually(t, "right is apart", func() bool { return told(right, "sync-diverged") })
 	_, err := left.engine.Resync(t.Context(), state.Resync{}, state.Who{User: "anna"})
 	must(t, err)
-	eventually(t, "in step", func() bool { return right.engine.Status().InStep && !told(right, "sync-diverged") && !left.finding("sync-peer-right") })
+	eventually(t, "in step", func() bool {
+		return right.engine.Status().InStep && !told(right, "sync-diverged") && !left.finding("sync-peer-right")
+	})
 	left.stop()
 	left.start() // it is over
 	eventually(t, "at work", func() bool { return left.engine.Status().Commits > 0 })

@@ -4,7 +4,8 @@
 // sends it to the other servers; what a checker refuses is held back, with everything after it, until the files are good again or a person
 // rolls back or releases. On a secondary: carry has received a state, twin brings the files of this server to it (staged, checked, live,
 // services told), and reports. What was changed on the secondary itself is recorded on a line of its own and then overwritten: the primary
-// wins, and nothing is lost.
+// wins, and nothing is lost. Where the two have different histories, since one was damaged and begun anew, nothing is carried until a person
+// orders that the secondary takes the primary's (Resync).
 //
 // Run does it all in one loop, so that recording, applying and rolling back never overlap; checks and services take their time in
 // goroutines of their own. What stands still for too long shows in Status.At.
@@ -57,6 +58,7 @@ type Config struct {
 	again    time.Duration // what was refused is asked again at the latest after: 1 min
 	calm     time.Duration // so long a file is left alone that a program here changes again and again: 10 min
 	limit    int           // of files; 0 is snapshot's own
+	late     func()        // for tests: nothing is read of what the kernel tells before it returns; may be nil
 }
 
 // Engine works on one started set.
@@ -228,6 +230,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	e.watcher = w
 	e.background.Go(func() {
+		if e.cfg.late != nil {
+			e.cfg.late()
+		}
 		if err := w.Run(ctx); err != nil && ctx.Err() == nil {
 			e.log.Error("files are not watched any more; they are compared from time to time only", "err", err)
 			e.cfg.Findings.Set(initapi.Finding{
