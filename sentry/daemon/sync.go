@@ -399,6 +399,6 @@ func (o orders) Do(ctx context.Context, name, verb string) error {
 type repository struct{ *history.Repo }
 
 // Import implements carry.Importer.
-func (r *repository) Import(src io.Reader, limit int64, b state.Branch, head string, replace bool) (state.Commit, error) {
-	return r.Repo.Import(src, limit, b, head, history.ImportOptions{Replace: replace})
+func (r *repository) Import(src io.Reader, limit int64, b state.Branch, head string, keep state.Branch) (state.Commit, error) {
+	return r.Repo.Import(src, limit, b, head, history.ImportOptions{Replace: keep != "", Keep: keep})
 }

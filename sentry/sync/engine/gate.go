@@ -69,7 +69,7 @@ func (e *Engine) allow(ctx context.Context) {
 	checks, probes := e.concerned(g.allowed, head.ID)
 	if fresh { // noted at once: soon the probes tell of the change
 		g.seen = head.ID
-		e.note(&g.was, probes, time.Now().Add(-recordedWithin))
+		e.noteStanding(&g.was, probes, time.Now().Add(-recordedWithin))
 	}
 	if later {
 		return

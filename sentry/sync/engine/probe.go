@@ -52,8 +52,8 @@ type baseline struct {
 	Good     []string `json:"good"`     // Probed.key
 }
 
-// note adds how the probes of services stood at a time, of those services that are not known from before.
-func (e *Engine) note(b *baseline, services []string, at time.Time) {
+// noteStanding adds how the probes of services stood at a time, of those services that are not known from before.
+func (e *Engine) noteStanding(b *baseline, services []string, at time.Time) {
 	services = slices.DeleteFunc(slices.Clone(services), func(s string) bool { return slices.Contains(b.Services, s) || !e.runs(s) })
 	if e.cfg.Prober == nil || len(services) == 0 {
 		return

@@ -66,6 +66,9 @@ func (e *Engine) tell(ctx context.Context, names []string) (told []apply.Told) {
 // verbLoad stands beside reload and restart for what a database was given.
 const verbLoad = "load"
 
+// servicePrefix begins the names of findings about services that did not take their files.
+const servicePrefix = "sync-service-"
+
 // outcome is what became of telling services and loading databases.
 type outcome struct {
 	head   state.Commit
@@ -110,7 +113,7 @@ func (e *Engine) services(ctx context.Context, out outcome) {
 func (e *Engine) tellTrouble(told []apply.Told) {
 	bad := map[string]bool{}
 	for _, s := range told {
-		id := "sync-service-" + s.Service
+		id := servicePrefix + s.Service
 		if s.Err == nil {
 			if !bad[id] {
 				e.cfg.Findings.Clear(id)

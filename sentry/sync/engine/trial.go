@@ -55,7 +55,7 @@ func (e *Engine) begins(head state.Commit, gen uint64, changes []state.Change) {
 		t = *e.twin.trial
 	}
 	names := e.probed(changes)
-	e.note(&t.Was, names, time.Now())
+	e.noteStanding(&t.Was, names, time.Now())
 	t.Commit = head.ID
 	if t.First == 0 {
 		t.First = gen

@@ -31,6 +31,7 @@ type twin struct {
 	// reported is when the primary was last told how far this server is.
 	reported time.Time
 	left     map[state.Path]bool        // what of the newest state could not be made live
+	fights   map[state.Path]time.Time   // when paths were last changed here that are left alone, since a program changes them again and again
 	back     map[state.Path][]time.Time // when paths were put back, to notice a program here that changes them again and again
 	trial    *probation                 // of a state whose files are live and whose services are not proven to work, or did not
 }
@@ -49,6 +50,7 @@ func (e *Engine) follow(ctx context.Context) {
 		e.services(ctx, told)
 	default:
 	}
+	e.fought()
 	if t.telling != "" && time.Since(t.reported) > stillAt {
 		if c, err := e.repo.Commit(t.telling); err == nil {
 			e.report(c, carry.Probing) // a slow database takes its time; silence would be taken for a fault
@@ -131,9 +133,7 @@ func (e *Engine) bring(ctx context.Context, head state.Commit) error {
 	if err != nil {
 		return fmt.Errorf("make the changed files live: %w", errors.Join(err, e.failed(gen, err)))
 	}
-	if len(rep.Aside) > 0 {
-		e.log.Warn("some files were in the way and are kept aside", "aside", rep.Aside)
-	}
+	e.aside(rep.Aside)
 	e.live(head, files)
 	return e.loads(ctx, head, dumps, names)
 }
@@ -301,12 +301,15 @@ func (e *Engine) local(_ context.Context, c state.Commit) {
 	if c.Who.Service != "" {
 		return // what a service does at its start is no person's doing, and the same on the primary
 	}
-	e.cfg.Findings.Set(initapi.Finding{
+	e.note(initapi.Finding{
 		ID: "sync-local-change", Severity: "warning", Where: e.cfg.Server,
 		What: fmt.Sprintf("Changed on %s, and put back as it is on the primary: %s (%s).", e.cfg.Server, list(lost), c.Who),
 		Next: fmt.Sprintf("Make the change on the primary. What was here is kept: on %s, atlas show %s.", e.cfg.Server, short(c.ID)),
-	})
+	}, localTold)
 }
+
+// localTold is how long a change on the secondary is told that was put back.
+const localTold = 24 * time.Hour
 
 // overwritten tells whether the primary has something else at the path. A program that makes the same change again and again is left alone
 // in the end, with a finding.
@@ -321,20 +324,13 @@ func (e *Engine) overwritten(ch state.Change) bool {
 	}
 	t := &e.twin
 	now := time.Now()
-	t.back[ch.Path] = append(slices.DeleteFunc(t.back[ch.Path], func(at time.Time) bool { return now.Sub(at) > 10*time.Minute }), now)
+	t.back[ch.Path] = append(slices.DeleteFunc(t.back[ch.Path], func(at time.Time) bool { return now.Sub(at) > e.cfg.calm }), now)
 	if len(t.back[ch.Path]) <= mostBack {
 		return true
 	}
-	e.cfg.Findings.Set(initapi.Finding{
-		ID: "sync-fight-" + string(ch.Path), Severity: "warning", Where: e.cfg.Server,
-		What: fmt.Sprintf("A program on %s changes /%s again and again, otherwise than on the primary.", e.cfg.Server, ch.Path),
-		Next: "Find the program: atlas history /" + string(ch.Path) + " on " + e.cfg.Server + " names it. If the file belongs to each server alone, the service pack should say so (own or derived).",
-	})
+	e.fight(ch.Path)
 	return false
 }
-
-// mostBack is how often in ten minutes a file is put back.
-const mostBack = 5
 
 // keep takes what is about to be overwritten into the history.
 func (e *Engine) keep(c apply.Clash, content io.Reader) error {

@@ -26,6 +26,7 @@ type Peer struct {
 	Behind  uint64    `json:"behind"`          // commits
 	Since   time.Time `json:"since,omitzero"`  // when the first of them was recorded
 	Err     string    `json:"err,omitempty"`   // why it does not get on
+	Apart   bool      `json:"apart,omitempty"` // it has another history than this server; see Resync
 	Missing bool      `json:"missing"`         // it has not reported for too long
 	Report  time.Time `json:"report,omitzero"` // when it last reported
 }
