@@ -65,9 +65,10 @@ bench-boot: image ## boot time and memory against the same services under system
 	@$(BUILD) bench-boot --image $$(ls -t $(OUT)/atlas-*.img | head -n 1) --rounds $(ROUNDS)
 
 WRITES ?= 200
-bench-sync: image ## how fast a change reaches the other server, beside lsyncd with rsync, in the namespace lab (WRITES of each)
+TREES ?= 700,50000
+bench-sync: image ## how fast a change reaches the other server, beside lsyncd with rsync and etckeeper with csync2, in the namespace lab (WRITES of each)
 	@command -v lsyncd >/dev/null && command -v rsync >/dev/null || { apt-get update -qq && apt-get install -y --no-install-recommends lsyncd rsync >/dev/null; }
-	@$(BUILD) bench-sync --image $$(ls -t $(OUT)/atlas-*.img | head -n 1) --writes $(WRITES)
+	@$(BUILD) bench-sync --image $$(ls -t $(OUT)/atlas-*.img | head -n 1) --writes $(WRITES) --trees $(TREES)
 
 # What takes an hour without KVM; test-namespace runs the same at native speed.
 SERVICES := TestEveryService|TestActiveDirectory|TestKill|TestBrokenConfiguration|TestTwinSendsNothing|TestTwinCannotBeReached

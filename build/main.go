@@ -56,7 +56,7 @@ func commands() []command {
 		{"tools", "[PROGRAM ARG...]", "make the tools root; run a program of it", tools},
 		{"demo", "[--kind KIND] [--out DIR] [--dir DIR]", "bring up a site of two servers and tell how to swap their disks", demo.Main},
 		{"bench-boot", "--image FILE [--rounds N] [--dir DIR]", "compare boot time and memory with the same services under systemd", benchBoot},
-		{"bench-sync", "--image FILE [--writes N] [--trees 700,50000]", "measure how fast a change reaches the other server, beside lsyncd with rsync", benchSync},
+		{"bench-sync", "--image FILE [--writes N] [--trees 700,50000]", "measure how fast a change reaches the other server, beside lsyncd with rsync and etckeeper with csync2", benchSync},
 		{"setup", "", "install the few programs that building needs of this machine", setup},
 	}
 }
@@ -230,7 +230,7 @@ func benchSync(ctx context.Context, args []string, stdout, stderr io.Writer) err
 	trees := ""
 	f := flags("bench-sync", stderr)
 	f.StringVar(&o.Image, "image", lab.NewestImage("out"), "atlas-VERSION.img, with its manifest beside it")
-	f.IntVar(&o.Writes, "writes", 200, "measured writes of each")
+	f.IntVar(&o.Writes, "writes", 200, "measured writes of each; a tenth of it for etckeeper with csync2")
 	f.StringVar(&trees, "trees", "700,50000", "how many other files lie in the tree, for each part")
 	if err := f.Parse(args); err != nil {
 		return err

@@ -21,6 +21,7 @@ import (
 func (a *app) historyCommand() *cobra.Command {
 	var limit int
 	var local bool
+	var line string
 	c := &cobra.Command{
 		Use: "history [PATH]", Short: "What was changed, when and by whom: of everything, or of a file or folder", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -36,6 +37,9 @@ func (a *app) historyCommand() *cobra.Command {
 			if local {
 				v.Set("local", "1")
 			}
+			if line != "" {
+				v.Set("line", line)
+			}
 			var list []state.Event
 			if err := a.sentry(cmd.Context(), http.MethodGet, "/v1/history?"+v.Encode(), &list); err != nil {
 				return err
@@ -49,6 +53,8 @@ func (a *app) historyCommand() *cobra.Command {
 	}
 	c.Flags().IntVar(&limit, "limit", 50, "how many changes, the newest first")
 	c.Flags().BoolVar(&local, "local", false, "on the secondary: what was made of the primary's changes here, and what was changed here")
+	c.Flags().StringVar(&line, "line", "", "on the secondary: the history kept as `NAME` when another took its place (atlas resync)")
+	c.MarkFlagsMutuallyExclusive("local", "line")
 	return c
 }
 

@@ -27,6 +27,8 @@ type fakeSentry struct {
 	asked  []string         // "GET /v1/history?limit=50"
 	orders []state.Rollback // in order
 	freed  []string         // commits released
+	resync []state.Resync   // in order
+	acked  []string
 	fail   map[string]string
 	held   *state.Held
 }
@@ -87,6 +89,16 @@ func (f *fakeSentry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewDecoder(r.Body).Decode(&o)
 		f.freed = append(f.freed, o.Commit)
 		out = events()[0].Commit
+	case r.URL.Path == "/v1/findings/ack":
+		var o struct{ ID string }
+		_ = json.NewDecoder(r.Body).Decode(&o)
+		f.acked = append(f.acked, o.ID)
+		out = initapi.Finding{ID: o.ID, What: "Changed on right: \x1b[2J"}
+	case r.URL.Path == "/v1/resync":
+		var o state.Resync
+		_ = json.NewDecoder(r.Body).Decode(&o)
+		f.resync = append(f.resync, o)
+		out = state.Resynced{Server: "right", From: "left", Has: 42, HasID: "ab12", Takes: 3, Kept: "kept-20261122-140000", Plan: "p2", Done: !o.Try}
 	case r.URL.Path == "/v1/rollback":
 		var o state.Rollback
 		_ = json.NewDecoder(r.Body).Decode(&o)
@@ -281,5 +293,38 @@ func TestSmall(t *testing.T) {
 				t.Errorf("the command imports %s", dep)
 			}
 		}
+	}
+}
+
+func TestResyncCommand(t *testing.T) {
+	f := newFakeSentry(t)
+	words := []string{"RIGHT takes LEFT's files as they are now, and its history (3 changes).", "RIGHT's own history (42 changes) is kept aside on RIGHT as kept-20261122-140000"}
+	out, err := f.atlas(t, "no\n", "resync")
+	if err == nil || len(f.resync) != 1 || !f.resync[0].Try {
+		t.Errorf("not confirmed: %q, %v, %+v", out, err, f.resync)
+	}
+	for _, w := range words {
+		if !strings.Contains(out, w) {
+			t.Errorf("it does not say %q:\n%s", w, out)
+		}
+	}
+	out, err = f.atlas(t, "yes\n", "resync", "RIGHT")
+	if d := cmp.Diff([]state.Resync{{Server: "right", Try: true}, {Server: "right", Plan: "p2"}}, f.resync[1:]); err != nil || d != "" || !strings.Contains(out, "when RIGHT is in step") {
+		t.Errorf("confirmed: %q, %v\n%s", out, err, d)
+	}
+	f.fail["/v1/resync"] = "nothing needs to be replaced"
+	if _, err := f.atlas(t, "yes\n", "resync"); err == nil || !strings.Contains(err.Error(), "nothing needs") {
+		t.Errorf("refused: %v", err)
+	}
+}
+
+func TestAcknowledgeCommand(t *testing.T) {
+	f := newFakeSentry(t)
+	out, err := f.atlas(t, "", "findings", "ack", "sync-local-change-right")
+	if err != nil || len(f.acked) != 1 || f.acked[0] != "sync-local-change-right" || !strings.Contains(out, "No longer told: Changed on right") {
+		t.Errorf("ack = %q, %v, %v", out, err, f.acked)
+	}
+	if _, err := f.atlas(t, "", "history", "--line", "kept-20261122-140000"); err != nil || f.asked[len(f.asked)-1] != "GET /v1/history?limit=50&line=kept-20261122-140000" {
+		t.Errorf("history of a kept line: %v, %v", err, f.asked)
 	}
 }

@@ -1,7 +1,8 @@
 // Atlas is the administrator's command on a server: it asks init and sentry over their sockets, so it needs root and no network.
 //
 //	atlas status | power off|reboot | set add BAY | set start | service list|start|stop|restart|reload|enable|disable|log|apply | boot | join-code
-//	atlas history [PATH] | show COMMIT [PATH] | diff [FROM [TO]] [PATH] | blame FILE | rollback … | release
+//	atlas history [PATH] | show COMMIT [PATH] | diff [FROM [TO]] [PATH] | blame FILE | rollback … | release | resync [SERVER]
+//	atlas findings [ack ID]
 //
 // Under the names of systemctl, service, journalctl, shutdown and others it does what these do elsewhere: see package habits.
 package main
@@ -71,7 +72,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	_ = f.MarkHidden("init-socket")
 	_ = f.MarkHidden("sentry-socket")
 	root.AddCommand(a.statusCommand(), a.powerCommand(), a.setCommand(), a.serviceCommand(), a.bootCommand(), a.joinCommand(),
-		a.historyCommand(), a.showCommand(), a.diffCommand(), a.blameCommand(), a.rollbackCommand(), a.releaseCommand())
+		a.historyCommand(), a.showCommand(), a.diffCommand(), a.blameCommand(), a.rollbackCommand(), a.releaseCommand(), a.resyncCommand(), a.findingsCommand())
 	return root.ExecuteContext(ctx)
 }
 

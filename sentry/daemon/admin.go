@@ -15,12 +15,14 @@ import (
 //	GET  /v1/status              site.Site
 //	POST /v1/join-code?renew=1   peers.Offer
 //	GET  /v1/sync                state.Status
-//	GET  /v1/history             []state.Event, the newest first; ?path= (without the first /) &limit=50 &before=COMMIT &local=1
+//	GET  /v1/history             []state.Event, the newest first; ?path= (without the first /) &limit=50 &before=COMMIT &local=1 &line=kept-…
 //	GET  /v1/history/{commit}    state.Shown; ?path=
 //	GET  /v1/diff                {"patch": "…"}; ?from=COMMIT &to=COMMIT (the newest) &path=
 //	GET  /v1/blame               state.Blame; ?path=
 //	POST /v1/rollback            state.Rollback → state.RolledBack
 //	POST /v1/release             {"commit": "…"} (state.Held.Commit as it was seen) → state.Commit, the newest that is sent on
+//	POST /v1/resync              state.Resync → state.Resynced
+//	POST /v1/findings/ack        {"id": "…"} → initapi.Finding, which tells of what has happened and is ended
 //
 // COMMIT is the start of a commit's name, HEAD, HEAD~2, or a time. Errors are {"error": "what is wrong; what to do"} with a status of 4xx
 // where the request is wrong or things stand otherwise (409), 503 while no disk set serves, and 500.

@@ -88,11 +88,27 @@ func (a changesAPI) mount(mux *http.ServeMux) {
 		}
 		return c.Release(r.Context(), order.Commit, a.who(r))
 	}))
+	mux.HandleFunc("POST /v1/resync", a.with(func(c changes, r *http.Request) (any, error) {
+		var order state.Resync
+		if err := body(r, &order); err != nil {
+			return nil, err
+		}
+		return c.Resync(r.Context(), order, a.who(r))
+	}))
+	mux.HandleFunc("POST /v1/findings/ack", a.with(func(c changes, r *http.Request) (any, error) {
+		var order struct {
+			ID string `json:"id"`
+		}
+		if err := body(r, &order); err != nil {
+			return nil, err
+		}
+		return c.Acknowledge(order.ID)
+	}))
 }
 
 func (a changesAPI) history(c changes, r *http.Request) (any, error) {
 	v := r.URL.Query()
-	q := state.Query{Before: v.Get("before"), Local: v.Get("local") != ""}
+	q := state.Query{Before: v.Get("before"), Local: v.Get("local") != "", Line: state.Branch(v.Get("line"))}
 	var err error
 	if q.Path, err = queryPath(r); err != nil {
 		return nil, err

@@ -195,6 +195,15 @@ func TestChangesAPI(t *testing.T) {
 			t.Errorf("POST rollback %s = %d %s; want %d in words", body, code, answer, want)
 		}
 	}
+	if code, answer := p.ask("POST", "/v1/resync", `{"try":true}`, nil); code != 409 || !strings.Contains(answer, "nothing needs to be replaced") {
+		t.Errorf("resync = %d %s", code, answer)
+	}
+	if code, answer := p.ask("POST", "/v1/findings/ack", `{"id":"sync-local-change-left"}`, nil); code != 409 || !strings.Contains(answer, "no such finding") {
+		t.Errorf("acknowledge = %d %s", code, answer)
+	}
+	if code, answer := p.ask("GET", "/v1/history?line=live", "", nil); code != 404 {
+		t.Errorf("a line that is not one that was kept = %d %s", code, answer)
+	}
 	if code, answer := p.ask("POST", "/v1/release", `{}`, nil); code != 409 || !strings.Contains(answer, "no change is held back") {
 		t.Errorf("release = %d %s", code, answer)
 	}

@@ -27,22 +27,13 @@ type own struct {
 func (d *Daemon) pollOwn(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, initTimeout)
 	defer cancel()
-	st, err := d.cfg.Init.State(ctx)
+	d.askState(ctx)
 	d.mu.Lock()
-	if err != nil {
-		d.own.state, d.own.err = nil, err
-	} else {
-		d.own.state, d.own.err = &st, nil
-	}
-	m := markOf(d.own.state)
-	changed := m.differences(d.own.mark)
-	d.own.mark = m
-	ask := err == nil && (changed != nil || time.Since(d.own.details) > 30*time.Second)
+	ask := d.own.err == nil && time.Since(d.own.details) > 30*time.Second
 	if ask {
 		d.own.details = time.Now()
 	}
 	d.mu.Unlock()
-	d.kick(d.server.Name, changed)
 	if !ask {
 		return
 	}
@@ -56,6 +47,25 @@ func (d *Daemon) pollOwn(ctx context.Context) {
 		d.own.inventory = &inv
 		d.mu.Unlock()
 	}
+}
+
+// askState asks init for its state; when that has changed, the next poll asks for the details too.
+func (d *Daemon) askState(ctx context.Context) {
+	st, err := d.cfg.Init.State(ctx)
+	d.mu.Lock()
+	if err != nil {
+		d.own.state, d.own.err = nil, err
+	} else {
+		d.own.state, d.own.err = &st, nil
+	}
+	m := markOf(d.own.state)
+	changed := m.differences(d.own.mark)
+	d.own.mark = m
+	if changed != nil {
+		d.own.details = time.Time{}
+	}
+	d.mu.Unlock()
+	d.kick(d.server.Name, changed)
 }
 
 // initTimeout is how long init has to tell its state; a busy small machine takes a while.

@@ -177,7 +177,7 @@ func (s *synchronizer) serve(ctx context.Context, st initapi.State) error {
 	cfg := engine.Config{
 		Dir: dir, Root: "/", Places: places, Server: d.server.Name, Versions: v, Role: st.Role, Facts: facts, Stale: stale, Ready: s.ready,
 		Helper: check.Helper{Command: []string{self, CheckVerb}}, Services: orders{initapi.NewClient("").Patient()},
-		Findings: &s.findings, Changed: d.hub.publish, Log: d.log,
+		Findings: &s.findings, Changed: d.hub.publish, Log: d.log, Prober: prober{d},
 	}
 	mux := routes{http.NewServeMux()}
 	store := &repository{}
@@ -399,6 +399,6 @@ func (o orders) Do(ctx context.Context, name, verb string) error {
 type repository struct{ *history.Repo }
 
 // Import implements carry.Importer.
-func (r *repository) Import(src io.Reader, limit int64, b state.Branch, head string, replace bool) (state.Commit, error) {
-	return r.Repo.Import(src, limit, b, head, history.ImportOptions{Replace: replace})
+func (r *repository) Import(src io.Reader, limit int64, b state.Branch, head string, keep state.Branch) (state.Commit, error) {
+	return r.Repo.Import(src, limit, b, head, history.ImportOptions{Replace: keep != "", Keep: keep})
 }

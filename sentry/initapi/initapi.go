@@ -161,6 +161,9 @@ type Finding struct {
 	Where    string    `json:"where"` // server, bay, service
 	Next     string    `json:"next"`
 	Since    time.Time `json:"since"`
+	// News tells of what has happened, and not how things stand: it ends at Until (zero: never by itself), or when a person has acknowledged it.
+	News  bool      `json:"news,omitempty"`
+	Until time.Time `json:"until,omitzero"`
 }
 
 // BootReport tells how a boot went.

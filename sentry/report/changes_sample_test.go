@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
@@ -30,6 +31,8 @@ type fakeChanges struct {
 	asked    []state.Rollback
 	by       []state.Who
 	released []string
+	resync   []state.Resync
+	acked    []string
 	refuse   error
 }
 
@@ -120,4 +123,18 @@ func (f *fakeChanges) Release(_ context.Context, commit string, who state.Who) (
 	defer f.mu.Unlock()
 	f.released, f.by = append(f.released, commit), append(f.by, who)
 	return f.events[0].Commit, f.refuse
+}
+
+func (f *fakeChanges) Resync(_ context.Context, r state.Resync, who state.Who) (state.Resynced, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.resync, f.by = append(f.resync, r), append(f.by, who)
+	return state.Resynced{Server: "right", From: "left", Has: 42, Takes: 3, Kept: "kept-20261122-140000", Plan: "plan-2", Done: !r.Try}, f.refuse
+}
+
+func (f *fakeChanges) Acknowledge(id string) (initapi.Finding, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.acked = append(f.acked, id)
+	return initapi.Finding{}, f.refuse
 }

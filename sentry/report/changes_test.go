@@ -243,3 +243,50 @@ func TestNoChanges(t *testing.T) {
 		t.Error("the overview does not say why it shows no changes")
 	}
 }
+
+// Where a secondary has another history, the page says what that means, asks, and orders that it takes the primary's files. What has happened
+// can be acknowledged.
+func TestResyncOnThePage(t *testing.T) {
+	v, f, token := visitChanges(t, "apart")
+	for _, page := range []string{"/", "/changes"} {
+		_, body := v.get(page)
+		whole(t, page, body)
+		if !strings.Contains(body, "RIGHT has another history than LEFT") {
+			t.Errorf("%s does not tell", page)
+		}
+	}
+	_, body := v.get("/changes")
+	action, fields := form(t, body, "Let RIGHT take LEFT’s files…")
+	_, body = v.post(action, fields)
+	whole(t, "the question", body)
+	for _, w := range []string{"RIGHT takes LEFT&#39;s files as they are now", "kept aside on RIGHT as kept-20261122-140000"} {
+		if !strings.Contains(body, w) {
+			t.Errorf("the question does not say %q", w)
+		}
+	}
+	action, fields = form(t, body, "Yes, take them")
+	code, body := v.post(action, fields)
+	whole(t, "the answer", body)
+	if d := cmp.Diff([]state.Resync{{Server: "right", Try: true}, {Server: "right", Plan: "plan-2"}}, f.resync); code != http.StatusOK || d != "" || !strings.Contains(body, "Ordered") {
+		t.Errorf("ordered = %d (-want +got):\n%s", code, d)
+	}
+	f.refuse = errors.New("nothing needs to be replaced")
+	if code, body := v.post("/changes/resync?server=right", url.Values{"token": {token}}); code != http.StatusConflict || !strings.Contains(body, "nothing needs to be replaced") {
+		t.Errorf("refused = %d", code)
+	}
+	f.refuse = nil
+	if code, _ := v.post("/changes/resync?server=right", url.Values{"token": {"guess"}}); code != http.StatusForbidden {
+		t.Errorf("with a guessed token = %d", code)
+	}
+
+	_, body = v.get("/")
+	action, fields = form(t, body, "Seen")
+	if code, _ := v.post(action, fields); code >= 400 || len(f.acked) != 1 || f.acked[0] != "sync-history-damaged-left" {
+		t.Errorf("acknowledged = %d, %v", code, f.acked)
+	}
+	if v, _, _ := visitChanges(t, "ready"); v.t != nil {
+		if _, body := v.get("/changes"); strings.Contains(body, "another history") {
+			t.Error("offered where nothing is wrong")
+		}
+	}
+}

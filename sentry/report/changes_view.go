@@ -62,6 +62,43 @@ func heldOf(st site.Site) *heldView {
 	return nil
 }
 
+// apartView is a secondary that has another history than the primary.
+type apartView struct {
+	Server, From string
+	Action       string // of the form that asks; "" where it cannot be ordered
+}
+
+// apartOf finds one in what the primary tells. Either of the two servers takes the order.
+func apartOf(st site.Site) *apartView {
+	for _, v := range st.Servers {
+		if v.Sync == nil || !v.Fresh(st.At) {
+			continue
+		}
+		for _, q := range v.Sync.Peers {
+			if !q.Apart {
+				continue
+			}
+			out := &apartView{Server: q.Name, From: v.Name}
+			if v.Self || q.Name == st.Server {
+				out.Action = resyncURL(q.Name)
+			}
+			return out
+		}
+	}
+	return nil
+}
+
+func resyncURL(server string) string {
+	return "/changes/resync?" + url.Values{"server": {server}}.Encode()
+}
+
+type resyncView struct {
+	frame
+	Order  state.Resynced
+	Action string
+	Words  []string
+}
+
 // newest are the changes that the overview shows, or why it shows none.
 func (p *Page) newest() (list []eventView, why string) {
 	c, err := p.src.Changes()

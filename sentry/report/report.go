@@ -9,11 +9,13 @@
 //	GET  /blame?path=        who brought each line of a file
 //	POST /changes/rollback   asks, and with the plan that it showed rolls back; only the primary does
 //	POST /changes/release    asks, and sends on what is held back
+//	POST /changes/resync     asks, and with the plan that it showed lets a secondary take the primary's files; ?server=
+//	POST /findings/ack?id=   ends a finding about what has happened
 //	GET  /api/v1/status      site.Site as JSON; session or HTTP basic auth (user admin)
 //	GET  /healthz            Health, without login and without secrets
 //
-// It knows nothing by itself: Source tells. It does nothing to the server but show a join code, and order a rollback or a release of
-// the Synchronizer, who checks whether that may be.
+// It knows nothing by itself: Source tells. It does nothing to the server but show a join code, acknowledge findings, and order a rollback, a release or a new beginning
+// of a secondary of the Synchronizer, who checks whether that may be.
 package report
 
 import (

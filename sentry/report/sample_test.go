@@ -206,6 +206,21 @@ func samples() map[string]func(time.Time) site.Site {
 			}
 			return sampleSite(now, l, rt)
 		},
+		"apart": func(now time.Time) site.Site { // the primary's history was begun anew
+			l := left
+			l.change = func(r *site.Report) {
+				p := &r.Sync.Peers[0]
+				p.Apart, p.Behind, p.Since = true, 3, now.Add(-4*time.Minute)
+				p.Err = "server right has change 42 (ab12cd0000) of this primary, which has only 3: it runs with an older state than before, or its history was begun anew"
+				r.Sync.Findings = []initapi.Finding{{
+					ID: "sync-history-damaged", Severity: "warning", Where: "left", News: true, Since: now.Add(-5 * time.Minute),
+					What: "The history of changes could not be read any more: history is damaged: record 7 cannot be read.",
+					Next: "A new history was begun with the files as they are. Another server does not follow the new one by itself: atlas resync. " +
+						"When you have seen this: on left, atlas findings ack sync-history-damaged.",
+				}}
+			}
+			return sampleSite(now, l, right)
+		},
 		"alone": func(now time.Time) site.Site { return sampleSite(now, left) },
 		"degraded": func(now time.Time) site.Site {
 			l := left

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"html/template"
+	"net/url"
 	"strings"
 	"time"
 
@@ -31,6 +32,7 @@ type view struct {
 	Join         joinView
 
 	Held       *heldView
+	Apart      *apartView
 	Primary    bool   // this server can roll back
 	URL        string // the primary's page of changes, if that is another server
 	Changes    []eventView
@@ -49,6 +51,7 @@ type verdictView struct {
 
 type findingView struct {
 	Class, Word, What, Where, Next, Since string
+	Ack                                   string // address that ends it; "" = not offered
 }
 
 type joinView struct {
@@ -78,10 +81,13 @@ func (p *Page) view(s *session) view {
 	}
 	for _, f := range st.Findings {
 		v.Findings = append(v.Findings, findingOf(f, st.At))
+		if f.News && f.Where == st.Server {
+			v.Findings[len(v.Findings)-1].Ack = "/findings/ack?" + url.Values{"id": {f.ID}}.Encode()
+		}
 	}
 	v.Swap = swapOf(st)
 	v.Join = p.joinOf(st, s)
-	v.Held = heldOf(st)
+	v.Held, v.Apart = heldOf(st), apartOf(st)
 	v.Primary, _, v.URL = placeOf(st)
 	v.Changes, v.ChangesWhy = p.newest()
 	return v

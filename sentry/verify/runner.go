@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"sort"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -46,6 +47,7 @@ type running struct {
 	result Result
 	cancel context.CancelFunc
 	kick   chan struct{}
+	turn   chan struct{} // holds one while the check runs: a transaction does not meet itself
 }
 
 // NewRunner makes a runner without checks.
@@ -86,7 +88,7 @@ func (r *Runner) Set(ctx context.Context, checks []Check) {
 			continue
 		}
 		ctx, cancel := context.WithCancel(ctx)
-		n := &running{check: c, cancel: cancel, kick: make(chan struct{}, 1), result: Result{
+		n := &running{check: c, cancel: cancel, kick: make(chan struct{}, 1), turn: make(chan struct{}, 1), result: Result{
 			Observer: r.set.Observer, Target: c.Target, Service: c.Service, Probe: c.Probe, Title: c.Title, Minor: c.Minor,
 			Status: Unknown, Evidence: "not run yet", Every: r.every(c), Since: r.set.Now(),
 		}}
@@ -116,6 +118,50 @@ func (r *Runner) Kick(which func(target, service string) bool) {
 	}
 }
 
+// Now runs the checks that which picks at once, out of their turn, and gives what they found, with what they had found before. Those of which
+// nothing new is known when ctx ends are left out.
+func (r *Runner) Now(ctx context.Context, which func(Check) bool) []Result {
+	var (
+		work sync.WaitGroup
+		mu   sync.Mutex
+		out  []Result
+	)
+	r.mu.Lock()
+	for _, c := range r.checks {
+		if !which(c.check) {
+			continue
+		}
+		work.Go(func() {
+			status := r.once(ctx, c)
+			if ctx.Err() != nil {
+				return
+			}
+			if status != Pass && status != NotApplicable { // and soon again
+				select {
+				case c.kick <- struct{}{}:
+				default:
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			out = append(out, r.result(c))
+		})
+	}
+	r.mu.Unlock()
+	work.Wait()
+	slices.SortFunc(out, func(a, b Result) int { return strings.Compare(a.key(), b.key()) })
+	return out
+}
+
+// result is a copy of what a check found last.
+func (r *Runner) result(c *running) Result {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	res := c.result
+	res.History = append([]Point(nil), res.History...)
+	return res
+}
+
 // Results are the newest results of all checks, by target, service and probe.
 func (r *Runner) Results() []Result {
 	r.mu.Lock()
@@ -126,7 +172,7 @@ func (r *Runner) Results() []Result {
 		res.History = append([]Point(nil), res.History...)
 		out = append(out, res)
 	}
-	sort.Slice(out, func(i, j int) bool { return out[i].key() < out[j].key() })
+	slices.SortFunc(out, func(a, b Result) int { return strings.Compare(a.key(), b.key()) })
 	return out
 }
 
@@ -170,6 +216,12 @@ func (r *Runner) every(c Check) time.Duration {
 }
 
 func (r *Runner) once(ctx context.Context, c *running) Status {
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+		return Unknown
+	}
 	r.mu.Lock()
 	check := c.check
 	r.mu.Unlock()

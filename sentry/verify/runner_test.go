@@ -86,3 +86,44 @@ func TestRunnerChanges(t *testing.T) {
 		t.Errorf("%d results after all checks were taken away", n)
 	}
 }
+
+// TestRunnerNow: out of its turn a check runs at once, never beside itself, and counts like any other run.
+func TestRunnerNow(t *testing.T) {
+	r := NewRunner(Settings{Interval: time.Hour, Quick: time.Hour})
+	var runs, beside atomic.Int64
+	r.Set(t.Context(), []Check{
+		check("page", func(context.Context) Outcome {
+			if beside.Add(1) > 1 {
+				t.Error("two runs at the same time")
+			}
+			defer beside.Add(-1)
+			time.Sleep(5 * time.Millisecond)
+			if runs.Add(1) > 1 {
+				return Outcome{Status: Fail, Evidence: "down"}
+			}
+			return Outcome{Status: Pass}
+		}),
+		check("other", func(context.Context) Outcome { return Outcome{Status: Pass} }),
+	})
+	page := func(c Check) bool { return c.Probe == "page" }
+	if got := r.Now(t.Context(), page); len(got) != 1 || got[0].Status != Pass || len(got[0].History) != 1 {
+		t.Errorf("first: %+v; want one pass", got)
+	}
+	done := make(chan []Result)
+	for range 3 {
+		go func() { done <- r.Now(t.Context(), page) }()
+	}
+	for range 3 {
+		if got := <-done; len(got) != 1 || got[0].Status != Fail || got[0].Evidence != "down" {
+			t.Errorf("later: %+v; want one failure", got)
+		}
+	}
+	if got := result(t, r, "page"); len(got.History) != 4 || got.Status != Fail {
+		t.Errorf("result: %+v; want 4 points, failed", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := r.Now(ctx, page); len(got) != 0 {
+		t.Errorf("after the end: %+v; want nothing", got)
+	}
+}

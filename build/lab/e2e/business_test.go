@@ -186,6 +186,35 @@ func (s *site) packs(t *testing.T, server string) []string {
 	return names
 }
 
+// limited takes more memory, and then starts more processes, than a service may, in its own control group: it ends there and nowhere else.
+// The namespace lab has no control groups that count memory.
+func (s *site) limited(t *testing.T, server, name, process string) {
+	t.Helper()
+	pid := find(s.services(t, server), name).process(process).PID
+	out := s.exec(t, server, "sh", "-c", fmt.Sprintf(beyond, pid))
+	t.Log(out)
+	for _, want := range []string{"memory: 137", "oom_kill 1", "Cannot fork"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("want %q", want)
+		}
+	}
+	eventually(t, name+" is ready", time.Minute, func() error {
+		list, err := s.tryServices(server)
+		if v := find(list, name); err == nil && v.State != "ready" {
+			err = fmt.Errorf("it is %s: %s", v.State, v.Error)
+		}
+		return err
+	})
+}
+
+const beyond = `cg=/sys/fs/cgroup$(sed -n s/^0:://p /proc/%d/cgroup)
+echo "$cg: $(cat $cg/memory.max) bytes, $(cat $cg/pids.max) processes"
+sh -c "echo \$\$ >$cg/cgroup.procs; exec tail /dev/zero" >/dev/null 2>&1
+echo "memory: $?"
+grep '^oom_kill ' $cg/memory.events
+sh -c "echo \$\$ >$cg/cgroup.procs; for i in \$(seq 100); do sleep 3 & done; wait" 2>&1 | tail -n 1
+cat $cg/pids.events`
+
 // TestEveryService puts data into every service with the programs that people use, finds it there, and finds it again after the disk
 // sets were swapped.
 func TestEveryService(t *testing.T) {
@@ -213,6 +242,9 @@ func TestEveryService(t *testing.T) {
 					t.Fatal(err)
 				}
 			})
+		}
+		if s.kind == "vm" && slices.Contains(packs, "sogo") {
+			t.Run("limits hold", func(t *testing.T) { s.limited(t, "left", "sogo", "memcached") })
 		}
 		t.Run("every probe is good", func(t *testing.T) { s.healthy(t, "left", "right") })
 	})

@@ -73,6 +73,24 @@ X`,
 		"samba/registry", `net conf addshare etest /srv/etest writeable=y guest_ok=n "Plans" && net conf setparm global "log level" 1; groupadd -f etestg; net groupmap add ntgroup=Etest unixgroup=etestg type=domain`,
 		`net conf delshare etest; net conf delparm global "log level"; net groupmap delete ntgroup=Etest`,
 	},
+	{ // Groups.xml has the password "Etest-1" as Windows writes it there, Registry.pol is no text.
+		"addc/policies", `export KRB5_CONFIG=/var/lib/samba-ad/private/krb5.conf; c='-s /etc/samba/addc.conf'; dom=DC=ad,DC=office,DC=example
+by="$c -H ldap://$(sed -n 's/^interfaces = //p' /etc/samba/addc-address.conf) -U Administrator%$(cat /etc/atlas/addc-admin.secret)"
+samba-tool gpo create etest $by; g=$(ldbsearch -H /var/lib/samba-ad/private/sam.ldb '(displayName=etest)' cn | sed -n 's/^cn: //p')
+dir=/var/lib/samba-ad/state/sysvol/ad.office.example/Policies/$g/Machine; mkdir -p $dir/Preferences/Groups
+printf '<Groups>\r\n <Properties userName="x" cpassword="RXRlc3QtMQ"/>\r\n</Groups>\r\n' >$dir/Preferences/Groups/Groups.xml
+printf 'PReg\001\000\000\000[\000S\000RXRlc3QtMQ' >$dir/Registry.pol; : >"$dir/etest, leer"
+samba-tool ou add "OU=Etest\\, Büro,$dom" $c; samba-tool ou add "OU=In,OU=Etest\\, Büro,$dom" $c
+samba-tool gpo setlink "OU=In,OU=Etest\\, Büro,$dom" $g --enforce $by; samba-tool gpo setlink $dom $g $by
+samba-tool gpo setinheritance "OU=Etest\\, Büro,$dom" block $by
+samba-tool domain passwordsettings set --min-pwd-length=9 --max-pwd-age=90 --account-lockout-threshold=5 $c
+samba-tool domain passwordsettings pso create etest 5 --min-pwd-length=12 $c`,
+		`export KRB5_CONFIG=/var/lib/samba-ad/private/krb5.conf; c='-s /etc/samba/addc.conf'; dom=DC=ad,DC=office,DC=example
+by="$c -H ldap://$(sed -n 's/^interfaces = //p' /etc/samba/addc-address.conf) -U Administrator%$(cat /etc/atlas/addc-admin.secret)"
+g=$(ldbsearch -H /var/lib/samba-ad/private/sam.ldb '(displayName=etest)' cn | sed -n 's/^cn: //p'); samba-tool gpo del $g $by
+samba-tool domain passwordsettings set --min-pwd-length=7 --max-pwd-age=42 --account-lockout-threshold=0 $c
+samba-tool domain passwordsettings pso delete etest $c; samba-tool ou delete "OU=Etest\\, Büro,$dom" --force-subtree-delete $c`,
+	},
 }
 
 // exports finds what the packs export, with the commands as they are run.
@@ -196,7 +214,7 @@ func TestExports(t *testing.T) {
 				t.Errorf("the change is not in the text:\n%s", after)
 			}
 			shown := string(rules.Redact(class.ExportPath(filepath.Dir(c.export), filepath.Base(c.export)), []byte(after)))
-			for _, secret := range []string{"SCRAM-SHA-256$", "{SSHA}", "$6$"} {
+			for _, secret := range []string{"SCRAM-SHA-256$", "{SSHA}", "$6$", "RXRlc3QtMQ", "UlhSbGMzUXRNUQ"} {
 				if strings.Contains(shown, secret) && secret != "$6$" || strings.Contains(shown, "$6$rounds") {
 					t.Errorf("what is shown has a secret %s:\n%s", secret, shown)
 				}

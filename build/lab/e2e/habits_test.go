@@ -84,6 +84,16 @@ X`, who: state.Who{Service: "openldap"}, paths: []state.Path{"@db/openldap/confi
 			paths: []state.Path{"@db/mariadb/users.sql"}, live: `mariadb -Ne "SHOW GRANTS FOR 'esync'@'%'" 2>/dev/null | grep -q 'SELECT ON .notes'`,
 		},
 		{
+			name: "group policy", do: `KRB5_CONFIG=/var/lib/samba-ad/private/krb5.conf samba-tool gpo create esync -s /etc/samba/addc.conf -U "Administrator%$(cat /etc/atlas/addc-admin.secret)" \
+-H "ldap://$(sed -n 's/^interfaces = //p' /etc/samba/addc-address.conf)"`, who: state.Who{Service: "addc"}, paths: []state.Path{"@db/addc/policies"},
+			live: `g=$(ldbsearch -H /var/lib/samba-ad/private/sam.ldb '(displayName=esync)' cn | sed -n 's/^cn: //p'); [ -n "$g" ] && [ -f "/var/lib/samba-ad/state/sysvol/ad.office.example/Policies/$g/GPT.INI" ]`,
+		},
+		{
+			name: "password rules of the domain", do: "samba-tool domain passwordsettings set --min-pwd-length=11 -s /etc/samba/addc.conf",
+			who: state.Who{Service: "addc"}, paths: []state.Path{"@db/addc/policies"},
+			live: "samba-tool domain passwordsettings show -s /etc/samba/addc.conf | grep -q 'Minimum password length: 11'",
+		},
+		{
 			name: "kadmin addprinc", do: "kadmin.local addprinc -pw Etest-1 esync", who: state.Who{Service: "kerberos"}, paths: []state.Path{"@db/kerberos/realm.dump"},
 			live: "kadmin.local listprincs | grep -q ^esync@",
 		},

@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -10,21 +12,24 @@ import (
 
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/sync/state"
+	"sayasystems.com/atlas/sentry/verify"
 )
 
-// breakage is a change that a service would not start with.
+// breakage is a change that a service would not start with, or not work.
 type breakage struct {
 	service, do, words string
 	hashed             string // what the secondary must not get
 	mend               string // after `atlas rollback`
+	probe              bool   // every checker takes it
 }
 
 func breakages() []breakage {
 	return []breakage{
-		{"apache", "echo Nonsense >>/etc/apache2/sites-available/000-default.conf", "Invalid command 'Nonsense'", "/etc/apache2/sites-available/000-default.conf", "--held"},
-		{"postfix", "echo 'message_size_limit = lots' >>/etc/postfix/main.cf", "message_size_limit", "/etc/postfix/main.cf", "/etc/postfix/main.cf"},
-		{"postgresql", "for f in /etc/postgresql/*/main/pg_hba.conf; do echo 'host all all all nonsense' >>$f; done", `invalid authentication method "nonsense"`, "/etc/postgresql/*/main/pg_hba.conf", "--held"},
-		{"samba", "echo 'reed only = no' >>/etc/samba/smb.conf", `Unknown parameter encountered: "reed only"`, "/etc/samba/smb.conf", "--service samba --to HEAD~2"},
+		{"apache", "echo Nonsense >>/etc/apache2/sites-available/000-default.conf", "Invalid command 'Nonsense'", "/etc/apache2/sites-available/000-default.conf", "--held", false},
+		{"postfix", "echo 'message_size_limit = lots' >>/etc/postfix/main.cf", "message_size_limit", "/etc/postfix/main.cf", "/etc/postfix/main.cf", false},
+		{"postgresql", "for f in /etc/postgresql/*/main/pg_hba.conf; do echo 'host all all all nonsense' >>$f; done", `invalid authentication method "nonsense"`, "/etc/postgresql/*/main/pg_hba.conf", "--held", false},
+		{"samba", "echo 'reed only = no' >>/etc/samba/smb.conf", `Unknown parameter encountered: "reed only"`, "/etc/samba/smb.conf", "--service samba --to HEAD~2", false},
+		{"apache", "echo 'Require all denied' >/srv/www/atlas-verify/.htaccess", "403", "/srv/www/atlas-verify/.htaccess", "--held", true},
 	}
 }
 
@@ -33,13 +38,20 @@ func breakages() []breakage {
 func TestHeldBack(t *testing.T) {
 	p := use(t, "namespace").pair(t)
 	for _, b := range breakages() {
-		t.Run(b.service, func(t *testing.T) { p.heldBack(t, b) })
+		name := b.service
+		if b.probe {
+			name += " probe"
+		}
+		t.Run(name, func(t *testing.T) { p.heldBack(t, b) })
 	}
 }
 
 func (p *pair) heldBack(t *testing.T, b breakage) {
 	defer p.on(t, p.primary, "rm -f /etc/etest-later")
 	p.quiet(t)
+	if b.probe {
+		p.probesGood(t, p.primary, b.service)
+	}
 	sums := "sha256sum " + b.hashed + "; atlas service list --json | grep -E '\"(name|pid|state)\"'"
 	// A service that has just been given new files may still be on its way.
 	var before string
@@ -95,6 +107,130 @@ func (p *pair) heldBack(t *testing.T, b breakage) {
 		t.Errorf("the secondary was changed:\n%s\nbefore:\n%s", seen, before)
 	}
 	p.inStep(t)
+}
+
+// probesGood waits until all probes of a server's service by itself are good: what fails then is the change's doing.
+func (p *pair) probesGood(t *testing.T, server, service string) {
+	t.Helper()
+	eventually(t, "probes of "+service+" on "+server+" are good", 3*time.Minute, func() error {
+		st, err := p.judged(server)
+		if err != nil {
+			return err
+		}
+		n := 0
+		for _, v := range st.Servers {
+			for _, r := range v.Probes {
+				if v.Name != server || r.Target != server || r.Service != service {
+					continue
+				}
+				if n++; r.Status != verify.Pass && r.Status != verify.Warn {
+					return fmt.Errorf("%w: %s: %s", errNotYet, r.Probe, r.Evidence)
+				}
+			}
+		}
+		if n == 0 {
+			return errNotYet
+		}
+		return nil
+	})
+}
+
+// judgement is what a server says of the site.
+type judgement struct {
+	Readiness struct{ Ready bool }
+	Servers   []struct {
+		Name   string
+		Probes []verify.Result
+	}
+}
+
+func (p *pair) judged(server string) (judgement, error) {
+	var st judgement
+	out, err := p.lab(time.Minute, "exec", server, "--", "curl", "-sSf", "-m", "10", "--unix-socket", "/run/atlas/sentry.sock", "http://sentry/v1/status")
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &st)
+	}
+	if err != nil {
+		return st, fmt.Errorf("the site as %s sees it: %w\n%s", server, err, tail(out, 5))
+	}
+	return st, nil
+}
+
+// TestSecondaryGoesBack moves the web server's pages on the primary to a folder of their own. Pages are data and not carried, so that on the
+// secondary, whose checker takes the change, there is nothing at the new place. It goes back by itself and serves on.
+func TestSecondaryGoesBack(t *testing.T) {
+	p := use(t, "namespace").pair(t)
+	const (
+		files = "/etc/apache2/sites-available/*.conf /etc/apache2/conf-available/atlas.conf"
+		sums  = "sha256sum " + files
+		page  = "curl -sSf -m 5 http://127.0.0.1/atlas-verify/static.txt | grep -q 'static page 1'"
+		tries = "grep -c 'going back' /run/atlas/log/sentry.log || true"
+	)
+	p.quiet(t)
+	p.probesGood(t, p.primary, "apache")
+	p.probesGood(t, p.secondary, "apache")
+	before, tried := p.on(t, p.secondary, sums), p.on(t, p.secondary, tries)
+	defer p.on(t, p.primary, "rm -rf /srv/web")
+	p.on(t, p.primary, "cp -a /srv/www /srv/web && sed -i s,/srv/www,/srv/web, "+files+" && atlas service reload apache")
+	began := time.Now()
+	var found initapi.Finding
+	soon(t, "the secondary refuses it", 2*syncLimit, func() error {
+		st, err := p.sync(p.secondary)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(st.Findings, func(f initapi.Finding) bool { return f.ID == "sync-refused" })
+		if i < 0 || st.InStep {
+			return fmt.Errorf("%w: %+v", errNotYet, st)
+		}
+		found = st.Findings[i]
+		return nil
+	})
+	refused := time.Now()
+	t.Logf("went back within %v: %s → %s", time.Since(began).Round(time.Millisecond), found.What, found.Next)
+	if !strings.Contains(found.What, "says: GET /") || !strings.Contains(found.Next, "atlas rollback") {
+		t.Errorf("the finding has not the probe's words and what to do: %+v", found)
+	}
+	if now := p.on(t, p.secondary, sums); now != before {
+		t.Errorf("the secondary has other files than before:\n%s\n%s", now, before)
+	}
+	soon(t, "the primary knows, and the site is not ready", syncLimit, func() error {
+		st, err := p.sync(p.primary)
+		if err == nil && (st.Held != nil || len(st.Peers) != 1 || st.Peers[0].State != "refused") {
+			err = fmt.Errorf("%w: %+v", errNotYet, st)
+		}
+		return err
+	})
+	if st, err := p.judged(p.primary); err != nil || st.Readiness.Ready {
+		t.Errorf("the site says that it is ready to swap (%v)", err)
+	}
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
+		for _, server := range []string{p.primary, p.secondary} {
+			if err := p.has(server, page); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if was, now := number(t, tried), number(t, p.on(t, p.secondary, tries)); now-was > 1+int(time.Since(refused)/time.Minute) {
+		t.Errorf("it went back %d times in %v; want once, and again after a minute", now-was, time.Since(refused))
+	}
+	p.on(t, p.primary, "atlas rollback /etc/apache2 --yes")
+	p.inStep(t)
+	if i := slices.IndexFunc(p.findings(t, p.secondary), func(f initapi.Finding) bool { return f.ID == "sync-refused" }); i >= 0 {
+		t.Error("the finding stays")
+	}
+	if now := p.on(t, p.secondary, sums); now != before {
+		t.Errorf("after the rollback the secondary has other files than before:\n%s\n%s", now, before)
+	}
+}
+
+func number(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(strings.TrimSpace(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // watch looks again and again at what a script prints on the secondary, until the function it gives is called: that gives what was not as

@@ -11,7 +11,8 @@
 // not exchanged, since what else lives in them would go along: only their attributes are copied, and those from before are kept.
 //
 // Nothing is reached through a symbolic link below a place, and nothing on another mount. What nobody has in a history (files that are
-// tracked nowhere and were in a directory that had to go) is never deleted, but kept in the staging folder below "aside".
+// tracked nowhere and were in a directory that had to go) is never deleted at once, but kept in the staging folder below "aside"
+// until EmptyAside.
 //
 // It does not convert, judge, compare trees or keep history: it is told what was before and after, and tells what it found instead.
 package apply

@@ -83,6 +83,27 @@ func (a *Applier) recoverOne(n uint64, r *Recovery) error {
 	return nil
 }
 
+// Last is the number of the generation that Undo would take back; 0 if there is none.
+func (a *Applier) Last() (uint64, error) {
+	done, err := a.done()
+	if err != nil || len(done) == 0 {
+		return 0, err
+	}
+	return done[len(done)-1], nil
+}
+
+// done lists the generations that are live, or were before a later one.
+func (a *Applier) done() ([]uint64, error) {
+	have, err := a.numbers()
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(have, func(n uint64) bool {
+		_, err := os.Lstat(filepath.Join(a.o.Staging, genName(n), journalDone))
+		return err != nil
+	}), nil
+}
+
 // Undo takes the generation back that was applied last. Changed paths are in the report. What was changed here since is handled as in Apply.
 // ErrNothing if there is none; ErrUnfinished as for Apply.
 func (a *Applier) Undo(ctx context.Context) (Report, error) {
@@ -165,15 +186,9 @@ func (g *Generation) edited(s step) (*Clash, error) {
 
 // Confirm tells that the last applied generation is good: those before it are deleted, and from now on it is the only one to go back from.
 func (a *Applier) Confirm() error {
-	have, err := a.numbers()
+	done, err := a.done()
 	if err != nil {
 		return err
-	}
-	var done []uint64
-	for _, n := range have {
-		if _, err := os.Lstat(filepath.Join(a.o.Staging, genName(n), journalDone)); err == nil {
-			done = append(done, n)
-		}
 	}
 	var errs []error
 	for i, n := range done {

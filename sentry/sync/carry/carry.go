@@ -14,7 +14,9 @@
 // where it was cut. A pack counts only when it is whole, has the checksum that was told, and history has taken it.
 //
 // What a receiver takes is decided by set and lineage, never by server: after a swap of disk sets the other server is the source, with the
-// same set. It takes nothing from a server that is not attested as the only primary with that set, nor anything older than what it has.
+// same set. It takes nothing from a server that is not attested as the only primary with that set, nor anything older than what it has, nor what
+// does not continue it. The two sides then tell each other that they are apart, and a person may order on either that the primary's history
+// takes the place of the secondary's, which keeps its own as another line.
 //
 // This package decides nothing about roles, applies nothing, and never looks into a pack.
 package carry
@@ -48,10 +50,23 @@ type Exporter interface {
 type Importer interface {
 	// Head is the newest commit of branch; false if there is none.
 	Head(branch state.Branch) (state.Commit, bool)
-	// Import takes a pack of at most limit bytes when inflated and makes head the newest commit of branch, durably or not at all. With replace
-	// that may be a line which does not continue the one that is here.
-	Import(r io.Reader, limit int64, branch state.Branch, head string, replace bool) (state.Commit, error)
+	// Import takes a pack of at most limit bytes when inflated and makes head the newest commit of branch, durably or not at all. With keep that
+	// may be a line which does not continue the one that is here; that one is kept under the name keep.
+	Import(r io.Reader, limit int64, branch state.Branch, head string, keep state.Branch) (state.Commit, error)
 }
+
+// Apart is how the histories of a primary and a secondary stand that do not continue each other.
+type Apart struct {
+	With   string // the other server
+	Theirs Point  // what it has
+	Ours   Point
+}
+
+// KeptName names the line under which a history is kept that another one takes the place of, ordered at t.
+func KeptName(t time.Time) state.Branch { return state.Branch(t.UTC().Format("kept-20060102-150405")) }
+
+// Kept tells whether a line is one of those.
+func Kept(b state.Branch) bool { return keptName.MatchString(string(b)) }
 
 // Limits bound memory, disk and time. Zero values stand for the defaults named here.
 type Limits struct {

@@ -51,7 +51,7 @@ func (f *fakeBulk) Export(w io.Writer, _ []string, _ string) error {
 	return err
 }
 
-func (f *fakeBulk) Import(r io.Reader, _ int64, _ state.Branch, _ string, _ bool) (state.Commit, error) {
+func (f *fakeBulk) Import(r io.Reader, _ int64, _ state.Branch, _ string, _ state.Branch) (state.Commit, error) {
 	h := sha256.New()
 	n, err := io.Copy(h, r)
 	if err != nil || n != f.size {

@@ -47,9 +47,31 @@ func (r *Receiver) greet(w http.ResponseWriter, req *http.Request, from siteconf
 	if err := r.follow(run, h.Source); err != nil {
 		return State{}, err
 	}
-	st := r.state()
-	r.note(from.Name, nil, h.Allowed == st.Head)
-	return st, nil
+	head, _ := r.cfg.Store.Head(state.Site)
+	r.parted(run, h, pointOf(head))
+	r.note(from.Name, nil, h.Allowed == pointOf(head))
+	if h.Apart && r.ordered() == "" {
+		r.note(from.Name, refuse(CodeDiverged, "server %s has another history of changes than this server, and can send nothing: change %d of it does not come "+
+			"after change %d here", from.Name, h.Allowed.Seq, head.Seq), false)
+	}
+	return r.state(), nil
+}
+
+// parted keeps whether the primary's history is another one than ours, and takes its order to replace ours then.
+func (r *Receiver) parted(run *run, h Hello, head Point) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	run.apart = nil
+	if h.Apart && head.ID != "" && h.Allowed != head {
+		run.apart = &Apart{With: h.Server, Theirs: h.Allowed, Ours: head}
+		if h.Replace != "" && r.replace == "" {
+			r.replace = h.Replace
+			r.cfg.Log.Warn("the primary orders that its history takes the place of the one here", "peer", h.Server, "kept", h.Replace)
+		}
+	}
+	if h.Allowed == head {
+		r.replace = "" // done already
+	}
 }
 
 // admit tells whether from may send at all.
@@ -86,10 +108,10 @@ func (r *Receiver) state() State {
 	c, _ := r.cfg.Store.Head(state.Site)
 	st := State{Protocol: Protocol, Server: r.cfg.Server, Versions: r.cfg.Versions, Head: pointOf(c), Parent: c.Parent}
 	st.Partial = r.partial()
-	if st.Partial != nil && st.Partial.Base != st.Head.ID && st.Partial.Base != st.Parent && !r.replace.Load() {
+	st.Busy, st.Replace = r.busy.Load(), r.ordered() != ""
+	if st.Partial != nil && st.Partial.Base != st.Head.ID && st.Partial.Base != st.Parent && !st.Replace {
 		st.Partial = nil // it continues what is not here any more
 	}
-	st.Busy, st.Replace = r.busy.Load(), r.replace.Load()
 	return st
 }
 
@@ -238,10 +260,14 @@ func (r *Receiver) bring(o Offer, pack packReader) (State, error) {
 	err := verify(pack, o)
 	var c state.Commit
 	if err == nil {
-		replace := o.Base == "" && r.replace.Load()
-		if c, err = r.cfg.Store.Import(pack, r.lim.Inflate, state.Site, o.Head.ID, replace); err == nil && replace {
-			r.replace.Store(false)
-			r.cfg.Log.Warn("the primary's history took the place of the one here", "set", o.Set, "commit", c.ID)
+		if o.Base == "" {
+			o.Kept = r.ordered()
+		}
+		if c, err = r.cfg.Store.Import(pack, r.lim.Inflate, state.Site, o.Head.ID, o.Kept); err == nil {
+			if o.Kept != "" {
+				r.cfg.Log.Warn("the primary's history took the place of the one here", "set", o.Set, "commit", c.ID, "kept", o.Kept)
+			}
+			r.together()
 		}
 	}
 	r.drop() // what was gathered is either in history or worth nothing
@@ -257,6 +283,16 @@ func (r *Receiver) bring(o Offer, pack packReader) (State, error) {
 		r.on(c, o)
 	}
 	return State{Protocol: Protocol, Server: r.cfg.Server, Versions: r.cfg.Versions, Head: pointOf(c), Parent: c.Parent}, nil
+}
+
+// together ends what was ordered while the histories were apart.
+func (r *Receiver) together() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.replace = ""
+	if r.run != nil {
+		r.run.apart = nil
+	}
 }
 
 // progress answers as soon as there is news.

@@ -29,8 +29,10 @@ type link struct {
 	greet  chan struct{} // say hello again
 	retry  chan struct{} // the peer is back: do not wait any longer
 
-	has  *State // by the peer's last answer; nil = say hello first. Of carry alone
-	pack *pack  // large one on its way. Of carry alone
+	has   *State       // by the peer's last answer; nil = say hello first. Of carry alone
+	pack  *pack        // large one on its way. Of carry alone
+	apart bool         // what it has is not in our history. Guarded by s.mu
+	order state.Branch // by Sender.Replace, while they are apart. Guarded by s.mu
 	// rounds counts answers in a row that only told to ask differently. Of carry alone.
 	rounds int
 
@@ -129,6 +131,7 @@ func (l *link) step() (again bool, err error) {
 	}
 	_, want := l.s.Head()
 	if want.ID == "" || want.ID == l.has.Head.ID {
+		l.parted(false)
 		l.keep(nil)
 		return false, nil
 	}
@@ -152,6 +155,7 @@ func (l *link) step() (again bool, err error) {
 func (l *link) base(want Point) (base string, more bool, err error) {
 	has := l.has.Head
 	if has.ID == "" {
+		l.parted(false)
 		return "", true, nil
 	}
 	older, newer := has, want
@@ -163,8 +167,10 @@ func (l *link) base(want Point) (base string, more bool, err error) {
 	case err != nil:
 		return "", false, fmt.Errorf("read history: %w", err)
 	case ok:
+		l.parted(false)
 		return has.ID, has.Seq < want.Seq, nil
 	case l.has.Replace:
+		l.parted(true)
 		return "", true, nil
 	}
 	// What it has may have been amended here since: then what that builds on is still on the line.
@@ -177,12 +183,21 @@ func (l *link) base(want Point) (base string, more bool, err error) {
 			return l.has.Parent, true, nil
 		}
 	}
+	l.parted(true)
 	if has.Seq > want.Seq {
 		return "", false, refuse(CodeDiverged, "server %s has change %d (%.10s) of this primary, which has only %d: it runs with an older state than before, "+
 			"or its history was begun anew", l.peer.Name, has.Seq, has.ID, want.Seq)
 	}
-	return "", false, refuse(CodeDiverged, "server %s has change %d (%.10s), which is not in this server's history: their histories ran apart; "+
-		"compare them, then let the primary's replace the other", l.peer.Name, has.Seq, has.ID)
+	return "", false, refuse(CodeDiverged, "server %s has change %d (%.10s), which is not in this server's history: their histories ran apart", l.peer.Name, has.Seq, has.ID)
+}
+
+// parted notes whether the histories are apart. When they are not any more, an order that was given meanwhile is over.
+func (l *link) parted(apart bool) {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	if l.apart = apart; !apart {
+		l.order = ""
+	}
 }
 
 // continues tells whether older is on the line that leads to newer.
@@ -252,7 +267,7 @@ func (l *link) moved(sent, size int64) {
 // hello greets the peer and learns what it has.
 func (l *link) hello() error {
 	l.s.mu.Lock()
-	h := Hello{Protocol: Protocol, Server: l.s.cfg.Server, Versions: l.s.cfg.Versions, Source: l.s.source, Allowed: l.s.limit}
+	h := Hello{Protocol: Protocol, Server: l.s.cfg.Server, Versions: l.s.cfg.Versions, Source: l.s.source, Allowed: l.s.limit, Apart: l.apart, Replace: l.order}
 	l.s.mu.Unlock()
 	text, err := json.Marshal(h)
 	if err != nil {
@@ -305,7 +320,10 @@ func (l *link) push(p *pack) error {
 		l.s.packs.forget(p) // it may be ours that is damaged
 		l.keep(nil)
 	}
-	if err == nil && l.has.Partial != nil {
+	if CodeOf(err) == CodeDiverged { // not amended here: it was recorded elsewhere
+		l.parted(true)
+	}
+	if err == nil && l.has != nil && l.has.Partial != nil {
 		l.moved(l.has.Partial.Got, l.has.Partial.Size)
 	}
 	return err

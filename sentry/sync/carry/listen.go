@@ -2,11 +2,14 @@ package carry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
+
+	"sayasystems.com/atlas/sentry/sync/history"
 )
 
 // listen waits for the peer's news until the link ends.
@@ -72,7 +75,7 @@ func (l *link) status() Status {
 	s, now := l.s, l.s.clock.Now()
 	st := Status{
 		Peer: l.peer.Name, Address: l.peer.Address, Versions: l.versions, Up: l.up, Reached: l.reached, Received: l.received,
-		Live: l.report.Live, State: l.report.State, Sent: l.sent, Size: l.size, Held: s.held, Findings: l.report.Findings, LastReport: l.reportAt,
+		Live: l.report.Live, State: l.report.State, Sent: l.sent, Size: l.size, Held: s.held, Findings: l.report.Findings, LastReport: l.reportAt, Apart: l.apart,
 	}
 	if l.report.Head.Seq > st.Received.Seq {
 		st.Received = l.report.Head
@@ -85,7 +88,8 @@ func (l *link) status() Status {
 	}
 	for _, err := range []error{l.sendErr, l.hearErr} {
 		if err != nil && st.Err == "" {
-			st.Err, st.Code = err.Error(), CodeOf(err)
+			_, damaged := errors.AsType[*history.DamagedError](err)
+			st.Err, st.Code, st.Damaged = err.Error(), CodeOf(err), damaged
 		}
 	}
 	last := later(l.reportAt, l.began)

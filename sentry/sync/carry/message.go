@@ -46,6 +46,11 @@ type Hello struct {
 	Versions
 	Source
 	Allowed Point `json:"allowed"` // up to which it may send
+	// Apart: what the receiver has is not in the sender's history, so nothing can be sent.
+	Apart bool `json:"apart,omitempty"`
+	// Replace is a person's order on the sender's server, given while they are apart: its line takes the place of the receiver's, which is kept
+	// under this name. "" = none.
+	Replace state.Branch `json:"replace,omitempty"`
 }
 
 // Offer goes before each piece of a pack.
@@ -62,6 +67,9 @@ type Offer struct {
 	Pack    string       `json:"pack"`           // SHA-256 of the whole pack, hex
 	Size    int64        `json:"size"`           // of the whole pack
 	Offset  int64        `json:"offset"`         // of this piece
+
+	// Kept is the line under which what was here is kept, where the pack took its place. The receiver fills it in.
+	Kept state.Branch `json:"-"`
 }
 
 // Partial is a pack of which the receiver keeps a part.
@@ -127,6 +135,7 @@ type refusal struct {
 var (
 	commitID = regexp.MustCompile(`^[0-9a-f]{40}$`)
 	packID   = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	keptName = regexp.MustCompile(`^kept-[0-9]{8}-[0-9]{6}$`)
 	nameID   = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z._:-]{0,63}$`) // sites, sets, lineages, epochs
 )
 
@@ -148,6 +157,9 @@ func decodeHello(data []byte, own Versions) (Hello, error) {
 	}
 	if err := errors.Join(h.check(), h.Allowed.check()); err != nil {
 		return h, refuse(CodeGarbage, "the greeting cannot be understood: %v", err)
+	}
+	if h.Replace != "" && !keptName.MatchString(string(h.Replace)) {
+		return h, refuse(CodeGarbage, "the greeting cannot be understood: a history is not kept under the name %q", clip(string(h.Replace), 40))
 	}
 	h.Versions = h.clean()
 	return h, nil

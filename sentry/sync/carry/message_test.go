@@ -188,7 +188,7 @@ func FuzzMessages(f *testing.F) {
 			}
 			for _, f := range p.Findings {
 				if strings.ContainsAny(f.What+f.Where+f.Next+f.ID, "\x00\x1b\r") {
-					t.Fatalf("control characters in %+q", f)
+					t.Fatalf("control characters in %+q", f.What+f.Where+f.Next+f.ID)
 				}
 			}
 			if _, err := json.Marshal(p); err != nil {

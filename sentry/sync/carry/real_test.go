@@ -92,15 +92,18 @@ func TestRealHistory(t *testing.T) {
 
 	// The histories ran apart; by order the primary's counts.
 	left.send.Stop()
-	record(t, to, edit("etc/hosts", []byte("changed on the secondary's copy")))
+	was := record(t, to, edit("etc/hosts", []byte("changed on the secondary's copy")))
 	c = record(t, from, edit("etc/hosts", []byte("changed on the primary")))
 	allow(c)
 	ok(t, left.send.Start(source()))
 	waitFor(t, 10*time.Second, func() bool { return left.send.Status()["right"].Code == CodeDiverged }, func() string {
 		return fmt.Sprintf("status = %+v", left.send.Status()["right"])
 	})
-	right.recv.Replace(true)
+	right.recv.Replace("kept-20261122-120000")
 	waitReal(t, to, c)
+	if kept, ok := to.Head("kept-20261122-120000"); !ok || kept.ID != was.ID {
+		t.Errorf("what was there is kept as %+v; want %s", kept, was.ID)
+	}
 }
 
 // From a change that is recorded to its being durable on the other server (received), and to the primary's knowing that (answered);

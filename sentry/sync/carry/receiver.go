@@ -41,11 +41,11 @@ type Receiver struct {
 
 	importing chan struct{} // holds one token: who has it may read a pack and write history
 
-	busy    atomic.Bool // a whole pack is taken into history
-	replace atomic.Bool // ordered by Replace
+	busy atomic.Bool // a whole pack is taken into history
 
 	mu       sync.Mutex
-	run      *run // nil while stopped
+	run      *run         // nil while stopped
+	replace  state.Branch // ordered by Replace or by the primary; "" = not
 	findings map[string]initapi.Finding
 	polls    map[string]int // who waits for news, by server
 }
@@ -62,6 +62,7 @@ type run struct {
 	work    sync.WaitGroup // requests that are being answered
 	judge   *judge
 	source  followed // guarded by Receiver.mu
+	apart   *Apart   // guarded by Receiver.mu
 	reading func()   // cuts the transfer that is being read; guarded by Receiver.mu
 }
 
@@ -161,10 +162,31 @@ func (r *Receiver) SetProgress(p Progress) {
 	})
 }
 
-// Replace orders, or calls off, that the primary's line takes the place of the one that is here, where it does not continue it (CodeDiverged).
-// The order ends when that is done, and is forgotten when the daemon ends. It does not help against CodeLineage: that is decided by the
-// labels of the disks.
-func (r *Receiver) Replace(on bool) { r.replace.Store(on) }
+// Replace orders that the primary's line takes the place of the one that is here, where it does not continue it (CodeDiverged); what is here is
+// kept as the line keep (see KeptName). "" calls it off. The order ends when that is done or proves needless, and is forgotten when the daemon
+// ends. It does not help against CodeLineage: that is decided by the labels of the disks.
+func (r *Receiver) Replace(keep state.Branch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.replace = keep
+}
+
+func (r *Receiver) ordered() state.Branch {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.replace
+}
+
+// Apart tells of a primary that has another history than this server, by its last greeting; nil if there is none.
+func (r *Receiver) Apart() *Apart {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.run == nil || r.run.apart == nil {
+		return nil
+	}
+	a := *r.run.apart
+	return &a
+}
 
 // Progress is what was told last.
 func (r *Receiver) Progress() Progress {
@@ -252,9 +274,10 @@ var next = map[Code]string{
 	CodeSite:      "Install one of the two servers anew, with a join code of the other's site.",
 	CodeLineage:   "Look at the console of the primary: its disks are not those that this server followed.",
 	CodeReplayed:  "Look at the primary's history: it is older than what this server already has. Do not swap the disk sets before that is understood.",
-	CodeDiverged:  "Compare the histories of both servers; then let the primary's replace the one here.",
-	CodeFull:      "Make room on this server's disk set.",
-	CodeSize:      "Look for very large files among the configuration of the primary.",
-	CodeGarbage:   "Look at the log of both servers; if it goes on, restart Sentry on the primary.",
-	CodeFailed:    "Look at the log of this server; if it goes on, check its disks.",
+	CodeDiverged: "If disks were swapped or put back, shut the primary down and put the newest ones in. If the primary's files are right, let this server take " +
+		"them as they are now: atlas resync. It works on either server, or on the page under Changes, and what is here is kept.",
+	CodeFull:    "Make room on this server's disk set.",
+	CodeSize:    "Look for very large files among the configuration of the primary.",
+	CodeGarbage: "Look at the log of both servers; if it goes on, restart Sentry on the primary.",
+	CodeFailed:  "Look at the log of this server; if it goes on, check its disks.",
 }

@@ -361,22 +361,39 @@ func TestSenderIsBehind(t *testing.T) {
 	}
 }
 
-// By order the primary's line takes the place of another.
+// By order of a person on either server the primary's line takes the place of another. Both servers tell that there is something to order.
 func TestReplace(t *testing.T) {
-	for _, size := range []int{10, 300_000} {
-		t.Run(fmt.Sprint(size), func(t *testing.T) {
+	for _, way := range []struct {
+		size int
+		by   string
+	}{{10, "right"}, {300_000, "right"}, {10, "left"}} {
+		t.Run(fmt.Sprint(way), func(t *testing.T) {
 			rig := newRig(t, 2)
 			left, right := rig.all[0], rig.all[1]
 			recv := right.receive(fast, nil)
 			right.hist.record([]byte("never on the primary"))
 			right.hist.record([]byte("nor this"))
 			send := left.sender(fast, nil, nil)
-			c := left.change(random(size, 1))
+			if send.Replace("right", "kept-20261122-120000") {
+				t.Error("an order while there is nothing to order was taken")
+			}
+			c := left.change(random(way.size, 1))
 			waitFor(t, 5*time.Second, func() bool { return send.Status()["right"].Code == CodeDiverged }, func() string { return "not diverged" })
-			recv.Replace(true)
+			waitFor(t, 5*time.Second, func() bool { return recv.Apart() != nil && len(recv.Findings()) == 1 }, func() string { return "right does not know that it is apart" })
+			if a, f := recv.Apart(), recv.Findings()[0]; a.With != "left" || a.Ours.Seq != 2 || a.Theirs.Seq != 1 || f.ID != "sync-diverged" || !strings.Contains(f.Next, "atlas resync") {
+				t.Errorf("right tells %+v, %+v", a, f)
+			}
+			if way.by == "right" {
+				recv.Replace("kept-20261122-120000")
+			} else if !send.Replace("right", "kept-20261122-120000") {
+				t.Fatal("the order was not taken")
+			}
 			right.waitHead(c)
-			waitFor(t, 5*time.Second, func() bool { return !recv.replace.Load() }, func() string { return "the order is not over" })
+			waitFor(t, 5*time.Second, func() bool { return recv.ordered() == "" }, func() string { return "the order is not over" })
 			right.waitHead(left.change([]byte("next")))
+			if st := send.Status()["right"]; st.Apart || st.Code != "" || recv.Apart() != nil || len(recv.Findings()) != 0 {
+				t.Errorf("afterwards %+v, %+v, %+v", st, recv.Apart(), recv.Findings())
+			}
 		})
 	}
 }

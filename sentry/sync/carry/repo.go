@@ -19,8 +19,8 @@ func FromHistory(r *history.Repo) interface {
 type repo struct{ *history.Repo }
 
 // Import implements Importer.
-func (r repo) Import(src io.Reader, limit int64, branch state.Branch, head string, replace bool) (state.Commit, error) {
-	return r.Repo.Import(src, limit, branch, head, history.ImportOptions{Replace: replace})
+func (r repo) Import(src io.Reader, limit int64, branch state.Branch, head string, keep state.Branch) (state.Commit, error) {
+	return r.Repo.Import(src, limit, branch, head, history.ImportOptions{Replace: keep != "", Keep: keep})
 }
 
 // codeOf is the code that an error of history stands for.

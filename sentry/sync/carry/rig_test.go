@@ -99,7 +99,7 @@ func (f *fakeHistory) Export(w io.Writer, have []string, want string) error {
 	return nil
 }
 
-func (f *fakeHistory) Import(r io.Reader, limit int64, _ state.Branch, head string, replace bool) (state.Commit, error) {
+func (f *fakeHistory) Import(r io.Reader, limit int64, _ state.Branch, head string, keep state.Branch) (state.Commit, error) {
 	time.Sleep(f.slow)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -108,7 +108,7 @@ func (f *fakeHistory) Import(r io.Reader, limit int64, _ state.Branch, head stri
 	}
 	d := json.NewDecoder(io.LimitReader(r, limit))
 	at := f.head
-	if replace {
+	if keep != "" {
 		at = state.Commit{}
 	}
 	var list []fakeCommit

@@ -70,9 +70,11 @@ type Status struct {
 	// Sent of Size bytes of a large pack have been taken; Size is 0 while none is on its way.
 	Sent     int64             `json:"sent,omitempty"`
 	Size     int64             `json:"size,omitempty"`
-	Held     string            `json:"held,omitempty"` // why nothing newer is sent on
-	Err      string            `json:"err,omitempty"`  // why it does not get on, in words
-	Code     Code              `json:"code,omitempty"` // of Err, if the peer refused
+	Held     string            `json:"held,omitempty"`    // why nothing newer is sent on
+	Err      string            `json:"err,omitempty"`     // why it does not get on, in words
+	Code     Code              `json:"code,omitempty"`    // of Err, if the peer refused
+	Damaged  bool              `json:"damaged,omitempty"` // Err is that our own history cannot be read
+	Apart    bool              `json:"apart,omitempty"`   // what it has received is not in our history; see Replace
 	Findings []initapi.Finding `json:"findings,omitempty"`
 	// LastReport is when the peer last told what became of the changes, or confirmed what it had told; zero = never. Missing: that is longer ago
 	// than Limits.Missing, or as long it has told nothing new about changes that it still works on. Missing is a fault, whatever State says.
@@ -208,6 +210,20 @@ func (s *Sender) Heard(peer string) {
 	if l := s.links[peer]; l != nil && !l.up {
 		poke(l.retry)
 	}
+}
+
+// Replace orders that our line takes the place of the one that peer has, where the two are apart; the peer keeps its own as the line keep (see
+// KeptName). It is false where they are not apart. The order ends when that is done, or proves needless, and with Stop.
+func (s *Sender) Replace(peer string, keep state.Branch) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.links[peer]
+	if l == nil || !l.apart {
+		return false
+	}
+	l.order = keep
+	poke(l.wake)
+	return true
 }
 
 // meet keeps a link for every peer.

@@ -40,7 +40,7 @@ func (r *Rules) Redact(p state.Path, content []byte) []byte {
 		out, goesOn = redactLine(body)
 		hidden = indent
 		if r.export[p] {
-			out = masterKey.ReplaceAllString(longHex.ReplaceAllString(out, Blot), "${1}"+Blot)
+			out = inBase64.ReplaceAllString(longHex.ReplaceAllString(out, Blot), "${1}"+Blot)
 		}
 		lines[i] = out + end
 	}
@@ -66,9 +66,10 @@ var (
 	urlUser = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://[^\s/:@'"]*:)[^\s/@'"]+@`)
 	bearer  = regexp.MustCompile(`(?i)\b((?:basic|bearer|digest)\s+)[A-Za-z0-9+/._~=-]{8,}`)
 
-	// What the pack of Kerberos and that of Samba print: keys and hashes in hex, the master key in base64.
-	longHex   = regexp.MustCompile(`\b[0-9A-Fa-f]{32,}\b`)
-	masterKey = regexp.MustCompile(`^(master key\t).*`)
+	// What the packs of Kerberos, Samba and the domain controller print: keys and hashes in hex, the master key in base64, and in base64 too
+	// the files of group policies that are no text.
+	longHex  = regexp.MustCompile(`\b[0-9A-Fa-f]{32,}\b`)
+	inBase64 = regexp.MustCompile(`^(master key\t|\tbase64 ).*`)
 )
 
 const secretWords = `pass(?:w(?:or)?d|phrase|code)?|pwd|secret|bind_?pw|root_?pw|psk|auth_?key|api_?key|private_?key|access_?key|secret_?key|encryption_?key|` +
@@ -83,7 +84,7 @@ var (
 	keyValue = regexp.MustCompile(`(?i)(^|[\s"'\[{(,;#*$<>|&?\\.:-])([A-Za-z0-9_.\[\]>$-]*(?:` + secretWords + `|_pw)[A-Za-z0-9_]*)(["'\]]*\s*(?:=>|:=|::|:|=|>)\s*|["'\]]*[ \t]+)(\S.*)$`)
 
 	// Keys that name a kind, a place or a rule and no secret.
-	harmless = regexp.MustCompile(`(?i)(?:bypass|compass|passive|passthrough|pass_?through|passenger|passno|pass(?:word)?_?(?:max|min|warn|always)[a-z_]*|proxypass[a-z]*|` +
+	harmless = regexp.MustCompile(`(?i)(?:bypass|compass|passive|passthrough|pass_?through|passenger|passno|pass(?:word)?_?(?:max|min|warn|always)[a-z_]*|(?:max|min)pwdage|pwdproperties|proxypass[a-z]*|` +
 		`(?:maps?|files?|paths?|dir|directory|schemes?|encryption|authentication|authenticator|policy|format|crypt_?salt_?format|level|timeout|query|attr(?:ibute)?|auth|expiration|` +
 		`lifetime|reuse|server|program|chat|sync|changed|change|fail(?:ure)?|hash|rounds|type|command|env|length|history|quality|enabled?|required|options?|command_?timeout))$`)
 	plainWord = regexp.MustCompile(`(?i)^["']?(?:yes|no|on|off|true|false|none|null|required|sufficient|requisite|optional)["']?[;,]?$`)

@@ -34,6 +34,11 @@ func TestRedact(t *testing.T) {
 		{"sql", "etc/x.sql", "CREATE USER 'a'@'%' IDENTIFIED BY 's3cr''t' REQUIRE SSL;\n", "CREATE USER 'a'@'%' IDENTIFIED BY [not shown] REQUIRE SSL;\n"},
 		{"samba", "@db/samba/users", "anna|[U]|48B8EFC2F1CAFF1D40153937B3DB9C5A|6B032DA6|S-1-5-21-1-2-3-1001|Anna|\\\\OFFICE\\anna|||x|\n", "anna|[U]|[not shown]|6B032DA6|S-1-5-21-1-2-3-1001|Anna|\\\\OFFICE\\anna|||x|\n"},
 		{"kerberos", "@db/kerberos/realm.dump", "master key\tBQIAs3cr==\nprinc\t38\tanna@X\t0\t62\t2000c6065840c12ce56c3b30aabbccddeeff00112233\n", "master key\t[not shown]\nprinc\t38\tanna@X\t0\t62\t[not shown]\n"},
+		{
+			"group policies", "@db/addc/policies",
+			"\tmaxPwdAge: -77760000000000\n\tminPwdLength: 9\n\tpwdProperties: 0\n\tbase64 czNjcg==\n\ttext utf-8 crlf\n\t\t <P userName=\"x\" cpassword=\"s3cr\"/>\r\n\t\t</P>\n",
+			"\tmaxPwdAge: -77760000000000\n\tminPwdLength: 9\n\tpwdProperties: 0\n\tbase64 [not shown]\n\ttext utf-8 crlf\n\t\t <P userName=\"x\" cpassword=[not shown]\r\n\t\t</P>\n",
+		},
 		{"smbpasswd", "etc/x", "anna:1000:XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX:48B8EFC2F1CAFF1D40153937B3DB9C5A:[U ]:LCT-1:\n", "anna:1000[not shown][U ]:LCT-1:\n"},
 		{
 			"key in a file", "etc/x/all.pem", "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\ns3cr\ns3cr\n-----END EC PRIVATE KEY-----\nafter\n",

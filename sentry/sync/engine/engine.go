@@ -1,12 +1,14 @@
 // Package engine is the Synchronizer at work on one server: it ties together what the packages beside it do.
 //
-// On the primary: watch tells an action, record makes a commit of it, gate asks the checkers of the services that it concerns, and carry
-// sends it to the other servers; what a checker refuses is held back, with everything after it, until the files are good again or a person
-// rolls back or releases. On a secondary: carry has received a state, twin brings the files of this server to it (staged, checked, live,
-// services told), and reports. What was changed on the secondary itself is recorded on a line of its own and then overwritten: the primary
-// wins, and nothing is lost.
+// On the primary: watch tells an action, record makes a commit of it, gate asks the checkers of the services that it concerns and has the
+// services probed, and carry sends it to the other servers; what a checker refuses, or what makes a probe fail that was good before, is held
+// back, with everything after it, until all is good again or a person rolls back or releases. On a secondary: carry has received a state,
+// twin brings the files of this server to it (staged, checked, live, services told, probed), and reports; where a probe that was good before
+// fails with it, trial goes back to the files from before. What was changed on the secondary itself is recorded on a line of its own and then
+// overwritten: the primary wins, and nothing is lost. Where the two have different histories, since one was damaged and begun anew, nothing is
+// carried until a person orders that the secondary takes the primary's (Resync).
 //
-// Run does it all in one loop, so that recording, applying and rolling back never overlap; checks and services take their time in
+// Run does it all in one loop, so that recording, applying and rolling back never overlap; checks, services and probes take their time in
 // goroutines of their own. What stands still for too long shows in Status.At.
 package engine
 
@@ -17,7 +19,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sayasystems.com/atlas/roles"
@@ -44,6 +48,7 @@ type Config struct {
 	Helper   check.Helper
 	Services apply.Services
 	Ready    func(service string) bool // whether its database can be asked; nil: always
+	Prober   Prober                    // nil: nothing is probed
 	Sender   *carry.Sender             // on the primary; nil elsewhere
 	Receiver *carry.Receiver           // on a secondary; nil elsewhere
 	Findings *Findings
@@ -54,7 +59,10 @@ type Config struct {
 
 	patience time.Duration // a file that changes all the time is told after: 1 min
 	again    time.Duration // what was refused is asked again at the latest after: 1 min
+	proof    patience      // of a secondary's probes after a change: twinPatience
+	calm     time.Duration // so long a file is left alone that a program here changes again and again: 10 min
 	limit    int           // of files; 0 is snapshot's own
+	late     func()        // for tests: nothing is read of what the kernel tells before it returns; may be nil
 }
 
 // Engine works on one started set.
@@ -69,14 +77,18 @@ type Engine struct {
 	log     *slog.Logger
 	seen    stamps
 
+	opened     time.Time
 	background sync.WaitGroup
 	triggers   map[state.Path]chan struct{} // of exports: look now
+	loadings   map[state.Path]*atomic.Int64 // of exports: how often one began and ended
 
-	orders chan order    // what people ask for, done in the loop
-	wake   chan struct{} // a state was received, or a check has ended
-	again  map[state.Path]time.Time
-	busy   map[state.Path]time.Time // since when a file could not be read, since it was changed all the time
-	links  map[state.Path]bool      // names of files that have several, since everything was compared
+	orders    chan order    // what people ask for, done in the loop
+	suspect   chan struct{} // the history may be damaged
+	suspectAt time.Time     // of the loop alone
+	wake      chan struct{} // a state was received, or a check has ended
+	again     map[state.Path]time.Time
+	busy      map[state.Path]time.Time // since when a file could not be read, since it was changed all the time
+	links     map[state.Path]bool      // names of files that have several, since everything was compared
 
 	last struct { // the newest commit made of an action, to be amended by further parts of it
 		action uint64
@@ -107,6 +119,12 @@ func Open(cfg Config) (*Engine, error) {
 	if cfg.again == 0 {
 		cfg.again = time.Minute
 	}
+	if cfg.proof == (patience{}) {
+		cfg.proof = twinPatience
+	}
+	if cfg.calm == 0 {
+		cfg.calm = 10 * time.Minute
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -114,16 +132,28 @@ func Open(cfg Config) (*Engine, error) {
 		cfg.Changed = func() {}
 	}
 	e := &Engine{
-		cfg: cfg, log: cfg.Log, orders: make(chan order), wake: make(chan struct{}, 1), again: map[state.Path]time.Time{},
-		busy: map[state.Path]time.Time{}, links: map[state.Path]bool{}, seen: stamps{}, facts: cfg.Facts,
+		cfg: cfg, log: cfg.Log, orders: make(chan order), wake: make(chan struct{}, 1), suspect: make(chan struct{}, 1), again: map[state.Path]time.Time{},
+		busy: map[state.Path]time.Time{}, links: map[state.Path]bool{}, seen: stamps{}, facts: cfg.Facts, opened: time.Now(),
 	}
 	e.status.Role, e.status.At = string(cfg.Role), time.Now()
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("the Synchronizer's folder: %w", err)
 	}
 	e.gate.done, e.twin.told, e.twin.back = make(chan verdicts, 1), make(chan outcome, 1), map[state.Path][]time.Time{}
+	e.twin.fights = map[state.Path]time.Time{}
 	e.gate.allowed, e.twin.applied = e.remembered(allowedFile), e.remembered(appliedFile)
-	var err error
+	e.recallBaseline()
+	e.recallTrial()
+	err := cfg.Findings.load(filepath.Join(cfg.Dir, newsFile), func(id string) bool {
+		name, ok := strings.CutPrefix(id, servicePrefix) // a service was told once, and may still have the files from before
+		return ok && (e.runs(name) || name == apply.Site)
+	})
+	if err != nil {
+		e.log.Warn("older news are not told any more", "err", err)
+	}
+	if cfg.Receiver != nil {
+		e.oldFights()
+	}
 	if e.repo, err = e.openHistory(); err != nil {
 		return nil, err
 	}
@@ -138,7 +168,12 @@ func Open(cfg Config) (*Engine, error) {
 		return nil, errors.Join(err, e.Close())
 	}
 	if cfg.Receiver != nil { // it is started after this returns, and before Run
-		cfg.Receiver.OnReceived(func(state.Commit, carry.Offer) { e.nudge() })
+		cfg.Receiver.OnReceived(func(c state.Commit, o carry.Offer) {
+			if o.Kept != "" {
+				e.replaced(c, o)
+			}
+			e.nudge()
+		})
 	}
 	rec, err := e.applier.Recover()
 	if err != nil {
@@ -150,6 +185,9 @@ func Open(cfg Config) (*Engine, error) {
 	return e, nil
 }
 
+// newsFile keeps the findings about what has happened.
+const newsFile = "news"
+
 // maxFile is the largest file that is recorded and carried.
 const maxFile = 64 << 20
 
@@ -158,6 +196,11 @@ func (e *Engine) openHistory() (*history.Repo, error) {
 	dir := filepath.Join(e.cfg.Dir, "history")
 	opt := history.Options{Server: e.cfg.Server, MaxFile: maxFile}
 	repo, err := history.Open(dir, opt)
+	if err == nil {
+		if err = e.doubted(repo); err != nil {
+			err = errors.Join(err, repo.Close())
+		}
+	}
 	var damaged *history.DamagedError
 	if !errors.As(err, &damaged) {
 		return repo, err
@@ -167,10 +210,11 @@ func (e *Engine) openHistory() (*history.Repo, error) {
 		return nil, errors.Join(err, aside)
 	}
 	e.log.Error("the history of changes is damaged; a new one is begun", "err", damaged, "kept", kept)
-	e.cfg.Findings.Set(initapi.Finding{
+	e.note(initapi.Finding{
 		ID: "sync-history-damaged", Severity: "warning", Where: e.cfg.Server, What: "The history of changes could not be read any more: " + damaged.Error() + ".",
-		Next: "A new history was begun with the files as they are; nothing else is lost. The old one is kept in " + kept + ". Have the disks checked.",
-	})
+		Next: "A new history was begun with the files as they are; nothing else is lost. The old one is kept in " + kept + ". Have the disks checked." +
+			map[bool]string{true: " Another server does not follow the new one by itself: atlas resync."}[e.cfg.Sender != nil],
+	}, 0)
 	return history.Open(dir, opt)
 }
 
@@ -197,6 +241,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	e.watcher = w
 	e.background.Go(func() {
+		if e.cfg.late != nil {
+			e.cfg.late()
+		}
 		if err := w.Run(ctx); err != nil && ctx.Err() == nil {
 			e.log.Error("files are not watched any more; they are compared from time to time only", "err", err)
 			e.cfg.Findings.Set(initapi.Finding{
@@ -230,6 +277,9 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.step(ctx)
 		case <-tick.C:
 			e.retry(ctx)
+			if len(w.Stats().Problems) == 0 {
+				e.cfg.Findings.Clear("sync-watch-dirs")
+			}
 			e.step(ctx)
 		case <-rescan.C:
 			e.rescan(ctx, "found by comparing everything")
@@ -239,6 +289,7 @@ func (e *Engine) Run(ctx context.Context) error {
 
 // begin records what is there, and takes up where the last run ended.
 func (e *Engine) begin(ctx context.Context) {
+	e.resume(ctx)
 	e.rescan(ctx, "found when the server started")
 	e.step(ctx)
 }

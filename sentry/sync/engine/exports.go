@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,11 +40,12 @@ type Export struct {
 
 // exports starts what looks at databases.
 func (e *Engine) exports(ctx context.Context) {
-	e.triggers = map[state.Path]chan struct{}{}
+	e.triggers, e.loadings = map[state.Path]chan struct{}{}, map[state.Path]*atomic.Int64{}
 	for _, x := range e.facts.Exports {
-		c := make(chan struct{}, 1)
-		e.triggers[x.Path] = c
-		e.background.Go(func() { e.export(ctx, x, c) })
+		e.triggers[x.Path], e.loadings[x.Path] = make(chan struct{}, 1), &atomic.Int64{}
+	}
+	for _, x := range e.facts.Exports { // they read both
+		e.background.Go(func() { e.export(ctx, x, e.triggers[x.Path]) })
 	}
 }
 
@@ -106,7 +108,10 @@ func (e *Engine) written(x Export) string {
 	return b.String()
 }
 
-var errNotReady = errors.New("the service is not ready")
+var (
+	errNotReady = errors.New("the service is not ready")
+	errLoaded   = errors.New("it was loaded meanwhile")
+)
 
 // dump records an export if it has changed.
 func (e *Engine) dump(ctx context.Context, x Export, mark *string) error {
@@ -123,15 +128,22 @@ func (e *Engine) dump(ctx context.Context, x Export, mark *string) error {
 			return nil
 		}
 	}
+	before := e.loadings[x.Path].Load()
 	text, err := e.run(ctx, x.Dump, nil)
+	if err == nil {
+		err = e.do(ctx, func(ctx context.Context) error {
+			// What was read before a rollback or a change of the primary, and is told only after it, would undo it in the history.
+			if n := e.loadings[x.Path].Load(); n != before || n%2 == 1 {
+				return errLoaded
+			}
+			e.recordExport(ctx, x, text)
+			return nil
+		})
+	}
 	if err != nil {
 		*mark = ""
-		return err
 	}
-	return e.do(ctx, func(ctx context.Context) error {
-		e.recordExport(ctx, x, text)
-		return nil
-	})
+	return err
 }
 
 // recordExport is done in the loop.
@@ -150,6 +162,9 @@ func (e *Engine) load(ctx context.Context, x Export, hash state.Hash) error {
 		return err
 	}
 	defer r.Close()
+	n := e.loadings[x.Path] // odd while it lasts
+	n.Add(1)
+	defer n.Add(1)
 	if _, err := e.run(ctx, x.Load, r); err != nil {
 		return fmt.Errorf("%s: %w", x.Title, err)
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -200,6 +201,7 @@ func flat(s *server, p string, n int) string {
 
 // fileFaults are about files and disks.
 func fileFaults() []fault {
+	var peace func()
 	odd := func(what string, mode uint32) fault {
 		return fault{
 			name: what, on: "left", id: "sync-not-kept-etc/odd", what: []string{"/etc/odd", what}, next: []string{"/run"},
@@ -320,15 +322,29 @@ func fileFaults() []fault {
 				if got := r.read("outside/a"); got != "not yours\n" {
 					l.t.Errorf("through the link it was written: %q", got)
 				}
-				r.findings.Clear("sync-local-change") // it stays as news until a person has seen it
+				r.seen("sync-local-change")
 			},
 		},
 		{
-			name: "program that fights on the secondary",
+			name: "program that fights on the secondary", plan: plan{config: func(_ *server, c *Config) { c.calm = 6 * time.Second }},
 			plant: func(l, r *server) {
-				cmd := exec.Command("/bin/sh", "-c", "i=0; while :; do i=$((i+1)); echo $i > "+r.path("etc/hosts")+"; sleep 0.4; done")
+				ctx, cancel := context.WithCancel(context.Background())
+				cmd := exec.CommandContext(ctx, "/bin/sh", "-c", "i=0; while :; do i=$((i+1)); echo $i > "+r.path("etc/hosts")+"; sleep 0.4; done")
 				must(l.t, cmd.Start())
-				l.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+				var end sync.Once
+				peace = func() { end.Do(func() { cancel(); _ = cmd.Wait() }) }
+				l.t.Cleanup(peace)
+			},
+			mend: func(l, r *server) {
+				r.stop() // the next one knows of it
+				r.findings = Findings{}
+				r.start()
+				if !r.finding("sync-fight-etc/hosts") {
+					l.t.Error("not told after a restart")
+				}
+				peace()
+				eventually(l.t, "put back in the end", func() bool { return r.read("etc/hosts") == l.read("etc/hosts") })
+				r.seen("sync-local-change")
 			},
 			on: "right", id: "sync-fight-etc/hosts", what: []string{"/etc/hosts", "again and again"}, next: []string{"atlas history /etc/hosts"},
 		},

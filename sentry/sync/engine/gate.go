@@ -17,19 +17,23 @@ import (
 )
 
 // gate is what stands between the primary's history and the other servers: a change goes on when the checkers of the services that it
-// concerns take it.
+// concerns take it, and their probes, those that were good before, still are.
 type gate struct {
-	allowed string // newest commit that was sent on
-	busy    string // commit that is being checked
-	bad     string // commit that was refused; the checkers are asked again when there is another, or after a while
+	allowed string   // newest commit that was sent on
+	seen    string   // newest commit that was looked at
+	was     baseline // of the services that changes since allowed concern
+	kept    bool     // was is in heldFile
+	busy    string   // commit that is being checked
+	bad     string   // commit that was refused; the checkers are asked again when there is another, or after a while
 	asked   time.Time
-	tries   int // how often the checkers have refused bad
+	tries   int // how often bad was refused
 	done    chan verdicts
 }
 
 type verdicts struct {
 	commit state.Commit
-	bad    *check.Verdict // the first that is not good; nil if all are
+	bad    *check.Verdict // the first checker that does not take it; nil if all do
+	probe  *Probed        // the first probe that fails; nil if none does
 }
 
 // pause is after how long what was refused for the n-th time is asked again: soon at first, since a service may just have been busy with
@@ -57,11 +61,21 @@ func (e *Engine) allow(ctx context.Context) {
 		e.let(head)
 		return
 	}
-	if e.stale() || g.busy != "" || head.ID == g.bad && time.Since(g.asked) < e.pause(g.tries) {
+	fresh := head.ID != g.seen
+	later := e.stale() || g.busy != "" || head.ID == g.bad && time.Since(g.asked) < e.pause(g.tries)
+	if later && !fresh {
 		return
 	}
-	checks := e.concerned(g.allowed, head.ID)
-	if len(checks) == 0 {
+	checks, probes := e.concerned(g.allowed, head.ID)
+	if fresh { // noted at once: soon the probes tell of the change
+		g.seen = head.ID
+		e.noteStanding(&g.was, probes, time.Now().Add(-recordedWithin))
+	}
+	if later {
+		return
+	}
+	good := g.was.of(probes)
+	if len(checks)+len(good) == 0 {
 		e.let(head)
 		return
 	}
@@ -74,16 +88,26 @@ func (e *Engine) allow(ctx context.Context) {
 				break
 			}
 		}
+		if v.bad == nil {
+			if bad := e.prove(ctx, good, gatePatience); len(bad) > 0 {
+				v.probe = &bad[0]
+			}
+		}
 		if ctx.Err() != nil {
 			return // what a checker that was ended says is no verdict
 		}
 		g.done <- v
 		e.nudge()
+		e.refresh(ctx, probes, good)
 	})
 }
 
-// concerned are the checks of the services whose files differ between two commits.
-func (e *Engine) concerned(from, to string) []check.Check {
+// recordedWithin is how long ago a change may have been made that has just been recorded.
+const recordedWithin = 3 * time.Second
+
+// concerned are the checks of the services whose files differ between two commits, and the services to be probed: those, and whose
+// databases differ.
+func (e *Engine) concerned(from, to string) ([]check.Check, []string) {
 	changes, err := e.diff(from, to)
 	if err != nil {
 		e.log.Error("what has changed cannot be told; all services are checked", "err", err)
@@ -91,12 +115,24 @@ func (e *Engine) concerned(from, to string) []check.Check {
 		for _, p := range e.facts.Packs {
 			all = append(all, p.Name)
 		}
-		return e.facts.Checks(all)
+		return e.facts.Checks(all), all
 	}
 	if from == "" { // the first state of all: what runs with it is known better than by any checker
-		return nil
+		return nil, nil
 	}
-	return e.checks(changes)
+	return e.checks(changes), e.probed(changes)
+}
+
+// probed are the services that changes concern, with those whose databases they are.
+func (e *Engine) probed(changes []state.Change) []string {
+	files, dumps := split(changes)
+	names := apply.Affected(e.facts.Packs, files)
+	for _, d := range dumps {
+		if x, ok := e.exportAt(d.Path); ok && !slices.Contains(names, x.Service) {
+			names = append(names, x.Service)
+		}
+	}
+	return names
 }
 
 // checks are those that changes concern.
@@ -113,9 +149,9 @@ func (e *Engine) diff(from, to string) ([]state.Change, error) {
 	return changes, err
 }
 
-// judged takes the checkers' word.
+// judged takes the checkers' and the probes' word.
 func (e *Engine) judged(v verdicts) {
-	if v.bad == nil {
+	if v.bad == nil && v.probe == nil {
 		if head, ok := e.repo.Head(state.Site); ok && head.ID == v.commit.ID {
 			e.let(head)
 		} else {
@@ -124,39 +160,83 @@ func (e *Engine) judged(v verdicts) {
 		return
 	}
 	g := &e.gate
+	if v.commit.ID == g.allowed {
+		return // a person has released it meanwhile
+	}
 	if g.bad != v.commit.ID {
 		g.tries = 0
 	}
 	g.bad, g.asked = v.commit.ID, time.Now()
 	g.tries++
-	title := e.title(v.bad.Service)
-	held := &state.Held{Commit: v.commit.ID, Good: g.allowed, Service: v.bad.Service, Words: v.bad.Output, Since: time.Now().UTC()}
-	if changes, err := e.diff(g.allowed, v.commit.ID); err == nil {
-		for _, c := range changes {
-			if names := apply.Affected(e.facts.Packs, []state.Change{c}); !e.runs(v.bad.Service) && len(names) == 0 || slices.Contains(names, v.bad.Service) {
-				held.Paths = append(held.Paths, c.Path)
-			}
-		}
-	}
+	held, why := e.heldBy(v)
 	e.mu.Lock()
 	if old := e.status.Held; old != nil {
 		held.Since = old.Since
 	}
 	e.status.Held = held
 	e.mu.Unlock()
-	words := mistake(v.bad.Output)
-	what := fmt.Sprintf("A change is held back and not sent to the other servers: %s does not take it (%s).", title, words)
-	if v.bad.Result == check.Unknown {
-		what = fmt.Sprintf("A change is held back and not sent to the other servers: %s could not be asked whether it takes it (%s).", title, words)
-	}
-	next := "Correct the file, or go back: atlas rollback --held"
-	if len(held.Paths) > 0 {
+	what := "A change is held back and not sent to the other servers: " + why + "."
+	next := "Correct what was changed, or go back to the last good state: atlas rollback --held. To send it on as it is: atlas release."
+	if len(held.Paths) > 0 && !held.Paths[0].Under(state.Exports) {
 		next = "Correct /" + string(held.Paths[0]) + ", or go back to the last good state: atlas rollback --held. To send it on as it is: atlas release."
 	}
 	e.cfg.Findings.Set(initapi.Finding{ID: "sync-held", Severity: "warning", Where: e.cfg.Server, What: what, Next: next})
 	e.cfg.Sender.Hold(what)
-	e.log.Warn("change held back", "service", v.bad.Service, "commit", short(v.commit.ID), "says", words)
+	e.log.Warn("change held back", "service", held.Service, "commit", short(v.commit.ID), "says", why)
 	e.cfg.Changed()
+}
+
+// heldBy words why a change is held back.
+func (e *Engine) heldBy(v verdicts) (held *state.Held, why string) {
+	g := &e.gate
+	held = &state.Held{Commit: v.commit.ID, Good: g.allowed, Since: time.Now().UTC()}
+	switch {
+	case v.probe != nil:
+		held.Service, held.Words = v.probe.Service, v.probe.String()
+		why = fmt.Sprintf("with it %s does not work any more: %s", e.title(held.Service), v.probe)
+		e.keepBaseline()
+	case v.bad.Result == check.Unknown:
+		held.Service, held.Words = v.bad.Service, v.bad.Output
+		why = fmt.Sprintf("%s could not be asked whether it takes it (%s)", e.title(held.Service), mistake(v.bad.Output))
+	default:
+		held.Service, held.Words = v.bad.Service, v.bad.Output
+		why = fmt.Sprintf("%s does not take it (%s)", e.title(held.Service), mistake(v.bad.Output))
+	}
+	changes, err := e.diff(g.allowed, v.commit.ID)
+	if err != nil {
+		return held, why
+	}
+	for _, c := range changes {
+		names := apply.Affected(e.facts.Packs, []state.Change{c})
+		if v.probe != nil { // a database may be the reason; no checker looks into those
+			names = e.probed([]state.Change{c})
+		}
+		if !e.runs(held.Service) && len(names) == 0 || slices.Contains(names, held.Service) {
+			held.Paths = append(held.Paths, c.Path)
+		}
+	}
+	return held, why
+}
+
+// heldFile remembers which probes were good before what is held back, since Sentry forgets their results when it ends.
+const heldFile = "held"
+
+type keptBaseline struct {
+	Allowed string `json:"allowed"` // gate.allowed
+	baseline
+}
+
+func (e *Engine) keepBaseline() {
+	e.gate.kept = true
+	e.remember(heldFile, keptBaseline{e.gate.allowed, e.gate.was})
+}
+
+// recallBaseline takes up what is held back from before.
+func (e *Engine) recallBaseline() {
+	var k keptBaseline
+	if e.recall(heldFile, &k) && k.Allowed == e.gate.allowed {
+		e.gate.was, e.gate.kept = k.baseline, true
+	}
 }
 
 // let sends a commit on.
@@ -165,6 +245,13 @@ func (e *Engine) let(c state.Commit) {
 	if g.allowed != c.ID {
 		g.allowed, g.bad = c.ID, ""
 		e.remember(allowedFile, c.ID)
+	}
+	if g.seen == c.ID || g.seen == "" { // nothing is left that it would be compared for
+		g.was, g.seen = baseline{}, ""
+		if g.kept {
+			g.kept = false
+			e.forget(heldFile)
+		}
 	}
 	e.cfg.Sender.Allow(c)
 	e.mu.Lock()

@@ -14,8 +14,8 @@ const refusedPrefix = "sync-peer-"
 // nextOf tells what a person can do where a server does not take changes, and will not by itself. What is missing here passes by itself, or is
 // told when it lasts.
 var nextOf = map[carry.Code]string{
-	carry.CodeDiverged: "If disks were swapped or put back, shut this server down and put the newest ones in. If not, compare the histories of both servers " +
-		"(atlas history on each): if this one is right, its history must replace the other's.",
+	carry.CodeDiverged: "If disks were swapped or put back, shut this server down and put the newest ones in. If this one's files are right, let the other server " +
+		"take them as they are now: atlas resync, or on the page under Changes. What the other one has is kept.",
 	carry.CodeLineage:   "Look at the console of the primary: its disks are not those that the other server followed.",
 	carry.CodeSite:      "Install one of the two servers anew, with a join code of the other's site.",
 	carry.CodePrimaries: "Shut down one of the two primaries at once; keep the one that the office has worked with.",
@@ -30,6 +30,9 @@ var nextOf = map[carry.Code]string{
 func (e *Engine) peers() {
 	bad := map[string]bool{}
 	for name, p := range e.cfg.Sender.Status() {
+		if p.Damaged {
+			e.suspected()
+		}
 		next, ok := nextOf[p.Code]
 		if p.Err == "" || !ok {
 			continue

@@ -63,8 +63,8 @@ type plan struct {
 
 type store struct{ *history.Repo }
 
-func (s *store) Import(src io.Reader, limit int64, b state.Branch, head string, replace bool) (state.Commit, error) {
-	return s.Repo.Import(src, limit, b, head, history.ImportOptions{Replace: replace})
+func (s *store) Import(src io.Reader, limit int64, b state.Branch, head string, keep state.Branch) (state.Commit, error) {
+	return s.Repo.Import(src, limit, b, head, history.ImportOptions{Replace: keep != "", Keep: keep})
 }
 
 const (
@@ -279,6 +279,13 @@ func (s *server) read(p string) string {
 
 func (s *server) finding(prefix string) bool {
 	return slices.ContainsFunc(s.findings.List(), func(f initapiFinding) bool { return strings.HasPrefix(f.ID, prefix) })
+}
+
+// seen acknowledges news, which else stay.
+func (s *server) seen(id string) {
+	s.t.Helper()
+	_, err := s.engine.Acknowledge(id)
+	must(s.t, err)
 }
 
 // pause makes what follows another action: by one process and at once it would be the same.

@@ -45,10 +45,10 @@ func (e *Engine) Rollback(ctx context.Context, r state.Rollback, who state.Who) 
 	return out, nil
 }
 
-// Stands tells whether an error of Rollback or Release is about how things stand, and none of this program.
+// Stands tells whether an error of Rollback, Release, Resync or Acknowledge is about how things stand, and none of this program.
 func Stands(err error) bool {
 	var refused *refusedError
-	return errors.As(err, &refused) || slices.ContainsFunc([]error{errNothingHeld, errSecondary, errSame, errElse, errWhen, errNoService}, func(e error) bool { return errors.Is(err, e) })
+	return errors.As(err, &refused) || slices.ContainsFunc([]error{errNothingHeld, errSecondary, errSame, errElse, errWhen, errNoService, errTogether, errWhich, errNoFinding, errElsewhere}, func(e error) bool { return errors.Is(err, e) })
 }
 
 func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) (state.RolledBack, error) {
@@ -108,9 +108,11 @@ func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) 
 		out.Patch = state.Text(text)
 		return out, errors.Join(err, gen.Discard())
 	}
-	if _, err := gen.Apply(ctx); err != nil {
+	rep, err := gen.Apply(ctx)
+	if err != nil {
 		return out, fmt.Errorf("put the files back: %w", errors.Join(err, e.failed(gen, err)))
 	}
+	e.aside(rep.Aside)
 	done := append(files, e.loadBack(ctx, dumps, &out)...)
 	if len(done) == 0 {
 		return out, fmt.Errorf("nothing could be brought back: %s", strings.Join(out.Trouble, "; "))
@@ -205,8 +207,9 @@ func (e *Engine) chosen(r state.Rollback, p state.Path) bool {
 		return true
 	case r.Service != "":
 		return p.Under(state.Exports+"/"+state.Path(r.Service)) || slices.Contains(apply.Affected(e.facts.Packs, []state.Change{{Path: p}}), r.Service)
-	case r.Held && r.Path == "":
-		return !p.Under(state.Exports) // checkers refuse files: whom databases took in meanwhile stays
+	case r.Held && r.Path == "": // whom databases took in meanwhile stays, unless that is why it is held back
+		held := e.Status().Held
+		return !p.Under(state.Exports) || held != nil && slices.Contains(held.Paths, p)
 	}
 	return p.Under(r.Path)
 }

@@ -19,23 +19,16 @@ import (
 // it may take a while.
 func (e *Engine) loads(ctx context.Context, head state.Commit, dumps []state.Change, names []string) error {
 	t := &e.twin
-	if len(names)+len(dumps) == 0 {
+	good := t.trial.keys()
+	if len(names)+len(dumps)+len(good) == 0 {
+		e.confirm()
 		e.arrived(head)
 		return nil
 	}
 	t.telling = head.ID
 	e.report(head, carry.Probing)
-	facts := e.facts
 	e.background.Go(func() {
-		out := outcome{head: head, names: names}
-		for _, n := range names {
-			if c, ok := facts.Derive(n); ok {
-				if _, err := e.run(ctx, c, nil); err != nil {
-					out.told = append(out.told, apply.Told{Service: n, Verb: "derive", Err: err})
-				}
-			}
-		}
-		out.told = append(out.told, apply.Tell(ctx, e.cfg.Services, facts.Packs, names)...)
+		out := outcome{head: head, names: names, told: e.tell(ctx, names)}
 		if ctx.Err() != nil {
 			return // the services are still to be told
 		}
@@ -47,14 +40,34 @@ func (e *Engine) loads(ctx context.Context, head state.Commit, dumps []state.Cha
 				out.loaded = append(out.loaded, d)
 			}
 		}
+		out.bad = e.prove(ctx, good, e.cfg.proof)
+		if ctx.Err() != nil {
+			return // the trial goes on with the next engine
+		}
 		t.told <- out
 		e.nudge()
+		e.refresh(ctx, names, good)
 	})
 	return nil
 }
 
+// tell has services take over their files.
+func (e *Engine) tell(ctx context.Context, names []string) (told []apply.Told) {
+	for _, n := range names {
+		if c, ok := e.facts.Derive(n); ok {
+			if _, err := e.run(ctx, c, nil); err != nil {
+				told = append(told, apply.Told{Service: n, Verb: "derive", Err: err})
+			}
+		}
+	}
+	return append(told, apply.Tell(ctx, e.cfg.Services, e.facts.Packs, names)...)
+}
+
 // verbLoad stands beside reload and restart for what a database was given.
 const verbLoad = "load"
+
+// servicePrefix begins the names of findings about services that did not take their files.
+const servicePrefix = "sync-service-"
 
 // outcome is what became of telling services and loading databases.
 type outcome struct {
@@ -62,13 +75,27 @@ type outcome struct {
 	names  []string // who was told
 	told   []apply.Told
 	loaded []state.Change
+	bad    []Probed // good before, and not with this state
+	back   bool     // the state from before is live again; bad is then what fails all the same
+	stuck  error    // why the files from before are not
 }
 
 // services takes what became of telling the services about new files.
-func (e *Engine) services(out outcome) {
+func (e *Engine) services(ctx context.Context, out outcome) {
 	t := &e.twin
 	t.telling = ""
 	e.haveTold(out.names)
+	switch {
+	case out.back:
+		e.wentBack(out)
+		e.tellTrouble(out.told)
+		return
+	case len(out.bad) > 0:
+		e.goBack(ctx, out.head, out.bad[0])
+		return
+	}
+	e.confirm()
+	e.endTrial() // what fails later has another reason
 	e.live(out.head, out.loaded)
 	for _, d := range out.loaded {
 		trigger(e.triggers[d.Path]) // what the database really holds now
@@ -79,9 +106,14 @@ func (e *Engine) services(out outcome) {
 	} else {
 		e.arrived(out.head)
 	}
+	e.tellTrouble(out.told)
+}
+
+// tellTrouble makes findings of services that do not take their files, and takes back those of services that do.
+func (e *Engine) tellTrouble(told []apply.Told) {
 	bad := map[string]bool{}
-	for _, s := range out.told {
-		id := "sync-service-" + s.Service
+	for _, s := range told {
+		id := servicePrefix + s.Service
 		if s.Err == nil {
 			if !bad[id] {
 				e.cfg.Findings.Clear(id)

@@ -2,17 +2,13 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"sayasystems.com/atlas/image/siteconf"
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/sync/apply"
 	"sayasystems.com/atlas/sentry/sync/carry"
@@ -29,12 +25,15 @@ type twin struct {
 	tried   time.Time
 	was     string // the last that was refused, and how often in turn
 	tries   int
+	service string // whose probe has failed, if that is why
 	told    chan outcome
 	telling string // commit whose services are being told
 	// reported is when the primary was last told how far this server is.
 	reported time.Time
 	left     map[state.Path]bool        // what of the newest state could not be made live
+	fights   map[state.Path]time.Time   // when paths were last changed here that are left alone, since a program changes them again and again
 	back     map[state.Path][]time.Time // when paths were put back, to notice a program here that changes them again and again
+	trial    *probation                 // of a state whose files are live and whose services are not proven to work, or did not
 }
 
 // stillAt is how often the primary is told that services are still being told.
@@ -48,19 +47,21 @@ func (e *Engine) follow(ctx context.Context) {
 	t := &e.twin
 	select {
 	case told := <-t.told:
-		e.services(told)
+		e.services(ctx, told)
 	default:
 	}
+	e.fought()
 	if t.telling != "" && time.Since(t.reported) > stillAt {
 		if c, err := e.repo.Commit(t.telling); err == nil {
 			e.report(c, carry.Probing) // a slow database takes its time; silence would be taken for a fault
 		}
 	}
 	head, ok := e.repo.Head(state.Site)
-	if !ok || t.telling != "" || head.ID == t.refused && time.Since(t.tried) < e.pause(t.tries) {
+	if !ok || t.telling != "" {
 		return
 	}
-	if e.stale() {
+	e.sameTrouble(head)
+	if head.ID == t.refused && time.Since(t.tried) < e.twinPause() || e.stale() {
 		return
 	}
 	if head.ID == t.applied {
@@ -79,7 +80,7 @@ func (e *Engine) refused(head state.Commit) {
 	if t.was != head.ID {
 		t.tries = 0
 	}
-	t.refused, t.was, t.tried = head.ID, head.ID, time.Now()
+	t.refused, t.was, t.tried, t.service = head.ID, head.ID, time.Now(), ""
 	t.tries++
 }
 
@@ -96,8 +97,12 @@ func (e *Engine) bring(ctx context.Context, head state.Commit) error {
 		e.leftOut(nil)
 		return e.loads(ctx, head, nil, e.untold())
 	}
+	if e.probesAwaited(changes) {
+		return nil
+	}
 	files, dumps := split(changes)
 	if len(files) == 0 {
+		e.begins(head, 0, changes)
 		return e.loads(ctx, head, dumps, e.untold())
 	}
 	e.report(head, carry.Checking)
@@ -106,6 +111,7 @@ func (e *Engine) bring(ctx context.Context, head state.Commit) error {
 		return fmt.Errorf("prepare the changed files: %w", err)
 	}
 	if len(files) == 0 {
+		e.begins(head, 0, dumps)
 		return errors.Join(gen.Discard(), e.loads(ctx, head, dumps, e.untold()))
 	}
 	names := apply.Affected(e.facts.Packs, files)
@@ -121,18 +127,14 @@ func (e *Engine) bring(ctx context.Context, head state.Commit) error {
 		}
 	}
 	e.report(head, carry.Applying)
+	e.begins(head, gen.Number, slices.Concat(files, dumps))
 	names = e.toTell(names)
 	rep, err := gen.Apply(ctx)
 	if err != nil {
 		return fmt.Errorf("make the changed files live: %w", errors.Join(err, e.failed(gen, err)))
 	}
-	if len(rep.Aside) > 0 {
-		e.log.Warn("some files were in the way and are kept aside", "aside", rep.Aside)
-	}
+	e.aside(rep.Aside)
 	e.live(head, files)
-	if err := e.applier.Confirm(); err != nil {
-		e.log.Warn("the way back from the last change stays there", "err", err)
-	}
 	return e.loads(ctx, head, dumps, names)
 }
 
@@ -207,7 +209,8 @@ func (e *Engine) arrived(head state.Commit) {
 		e.cfg.Changed()
 		return
 	}
-	t.applied, t.refused = head.ID, ""
+	t.applied, t.refused, t.service = head.ID, "", ""
+	e.endTrial()
 	e.remember(appliedFile, head.ID)
 	e.cfg.Changed()
 }
@@ -244,6 +247,7 @@ func (e *Engine) refuse(head state.Commit, err error) {
 	var (
 		ver     *versionsError
 		ref     *refusedError
+		probe   *probeError
 		noSpace *apply.NoSpaceError
 		locked  *apply.LockedError
 	)
@@ -252,6 +256,8 @@ func (e *Engine) refuse(head state.Commit, err error) {
 		f.Severity, f.Next = "warning", "Update the other server to the same version; until then changes are kept, and applied after the update."
 	case errors.As(err, &ref):
 		f.Next = "Correct the file on the primary, or go back there: atlas rollback. The services of " + e.cfg.Server + " run on with the files from before."
+	case errors.As(err, &probe):
+		f.Next = probe.next(e.cfg.Server)
 	case errors.As(err, &noSpace):
 		f.Next = "Make room on the disk set of " + e.cfg.Server + "; the change is applied by itself then."
 	case errors.As(err, &locked):
@@ -295,12 +301,15 @@ func (e *Engine) local(_ context.Context, c state.Commit) {
 	if c.Who.Service != "" {
 		return // what a service does at its start is no person's doing, and the same on the primary
 	}
-	e.cfg.Findings.Set(initapi.Finding{
+	e.note(initapi.Finding{
 		ID: "sync-local-change", Severity: "warning", Where: e.cfg.Server,
 		What: fmt.Sprintf("Changed on %s, and put back as it is on the primary: %s (%s).", e.cfg.Server, list(lost), c.Who),
 		Next: fmt.Sprintf("Make the change on the primary. What was here is kept: on %s, atlas show %s.", e.cfg.Server, short(c.ID)),
-	})
+	}, localTold)
 }
+
+// localTold is how long a change on the secondary is told that was put back.
+const localTold = 24 * time.Hour
 
 // overwritten tells whether the primary has something else at the path. A program that makes the same change again and again is left alone
 // in the end, with a finding.
@@ -315,20 +324,13 @@ func (e *Engine) overwritten(ch state.Change) bool {
 	}
 	t := &e.twin
 	now := time.Now()
-	t.back[ch.Path] = append(slices.DeleteFunc(t.back[ch.Path], func(at time.Time) bool { return now.Sub(at) > 10*time.Minute }), now)
+	t.back[ch.Path] = append(slices.DeleteFunc(t.back[ch.Path], func(at time.Time) bool { return now.Sub(at) > e.cfg.calm }), now)
 	if len(t.back[ch.Path]) <= mostBack {
 		return true
 	}
-	e.cfg.Findings.Set(initapi.Finding{
-		ID: "sync-fight-" + string(ch.Path), Severity: "warning", Where: e.cfg.Server,
-		What: fmt.Sprintf("A program on %s changes /%s again and again, otherwise than on the primary.", e.cfg.Server, ch.Path),
-		Next: "Find the program: atlas history /" + string(ch.Path) + " on " + e.cfg.Server + " names it. If the file belongs to each server alone, the service pack should say so (own or derived).",
-	})
+	e.fight(ch.Path)
 	return false
 }
-
-// mostBack is how often in ten minutes a file is put back.
-const mostBack = 5
 
 // keep takes what is about to be overwritten into the history.
 func (e *Engine) keep(c apply.Clash, content io.Reader) error {
@@ -363,29 +365,6 @@ type refusedError struct {
 
 func (r *refusedError) Error() string {
 	return fmt.Sprintf("%s does not take it here (%s)", r.title, mistake(r.verdict.Output))
-}
-
-// remembered reads a commit's name from the Synchronizer's folder; "" if none is there.
-func (e *Engine) remembered(file string) string {
-	data, err := os.ReadFile(filepath.Join(e.cfg.Dir, file))
-	if err != nil {
-		return ""
-	}
-	var id string
-	if json.Unmarshal(data, &id) != nil {
-		return ""
-	}
-	return id
-}
-
-func (e *Engine) remember(file, id string) {
-	data, err := json.Marshal(id)
-	if err == nil {
-		err = siteconf.WriteFile(filepath.Join(e.cfg.Dir, file), data, 0o600)
-	}
-	if err != nil {
-		e.log.Warn("not remembered", "what", file, "err", err) // found out again after a restart
-	}
 }
 
 func list(paths []string) string {

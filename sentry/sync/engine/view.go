@@ -19,7 +19,13 @@ func (e *Engine) Events(q state.Query) ([]state.Event, error) {
 		q.Limit = 50
 	}
 	branch := state.Site
-	if q.Local {
+	switch {
+	case q.Line != "":
+		if _, ok := e.repo.Head(q.Line); !ok || !carry.Kept(q.Line) {
+			return nil, fmt.Errorf("a history kept as %.40q: %w", string(q.Line), history.ErrNotFound)
+		}
+		branch = q.Line
+	case q.Local:
 		branch = state.Live
 	}
 	commits, err := e.repo.Log(branch, history.LogOptions{Path: q.Path, Limit: q.Limit, Before: q.Before})
@@ -111,11 +117,14 @@ func (e *Engine) Blame(path state.Path) (state.Blame, error) {
 	return out, err
 }
 
-// resolve finds a commit on the site's line, or else on this server's own.
+// resolve finds a commit on the site's line, or else on this server's own, or on one that is kept aside.
 func (e *Engine) resolve(name string) (state.Commit, error) {
 	c, err := e.repo.Resolve(state.Site, name)
-	if err != nil {
-		if c, err2 := e.repo.Resolve(state.Live, name); err2 == nil {
+	if err == nil {
+		return c, nil
+	}
+	for _, b := range append([]state.Branch{state.Live}, e.repo.Lines(carry.Kept)...) {
+		if c, err2 := e.repo.Resolve(b, name); err2 == nil {
 			return c, nil
 		}
 	}
@@ -138,7 +147,7 @@ func (e *Engine) Status() state.Status {
 		for name, p := range s.Status() {
 			st.Peers = append(st.Peers, state.Peer{
 				Name: name, Up: p.Up, Live: p.Live.ID, Seq: p.Live.Seq, State: string(p.State), Behind: p.Lag.Commits, Since: p.Lag.Since,
-				Err: p.Err, Missing: p.Missing, Report: p.LastReport,
+				Err: p.Err, Apart: p.Apart, Missing: p.Missing, Report: p.LastReport,
 			})
 			if p.State == carry.Unknown {
 				st.Peers[len(st.Peers)-1].State = "not heard yet"

@@ -243,3 +243,48 @@ func BenchmarkPack(b *testing.B) {
 	b.ReportMetric(float64(before)/1e6, "MB-before")
 	b.ReportMetric(float64(after)/1e6, "MB-after")
 }
+
+// BenchmarkVerify reads a whole history, as it is settled by itself and when it is packed; "quick" by CheckFiles.
+func BenchmarkVerify(b *testing.B) {
+	for _, c := range []struct {
+		files, commits int
+		packed         bool
+	}{{700, 2000, false}, {700, 2000, true}, {5000, 2000, true}} {
+		b.Run(fmt.Sprintf("%d-files/%d-commits/packed-%v", c.files, c.commits, c.packed), func(b *testing.B) {
+			r, err := Open(b.TempDir(), Options{Server: "web1"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { _ = r.Close() })
+			if _, _, err := r.Record(state.Site, bigTree(c.files), Meta{}); err != nil {
+				b.Fatal(err)
+			}
+			for i := range c.commits {
+				k := i * 37 % c.files
+				e := file(fmt.Sprintf("etc/d%02d/s%04d/file%05d.conf", k/100%40, k/100, k), strings.Repeat(fmt.Sprintf("setting%d = %d\n", k, i), 20))
+				if _, _, err := r.Record(state.Site, []Edit{e}, Meta{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if c.packed {
+				if err := r.Pack(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.Run("whole", func(b *testing.B) {
+				for b.Loop() {
+					if err := r.Verify(b.Context()); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+			b.Run("quick", func(b *testing.B) {
+				for b.Loop() {
+					if err := r.CheckFiles(b.Context()); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		})
+	}
+}

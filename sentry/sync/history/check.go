@@ -65,7 +65,7 @@ func (k *checker) line(branch state.Branch, head plumbing.Hash, replace bool) (*
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return nil, err
 		}
-		if older && err == nil {
+		if older && err == nil && !replace {
 			return nil, &ReplayedError{Branch: string(branch), Have: present.String(), Want: top.ID, At: top.At}
 		}
 		if !replace && !k.amends(list, base, present) {

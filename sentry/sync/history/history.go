@@ -206,14 +206,20 @@ func (r *Repo) create() error {
 }
 
 func (r *Repo) readRefs() error {
-	path := filepath.Join(r.git(), "packed-refs")
-	b, err := os.ReadFile(path)
+	heads, err := readRefs(filepath.Join(r.git(), "packed-refs"))
+	maps.Copy(r.heads, heads)
+	return err
+}
+
+func readRefs(path string) (map[state.Branch]plumbing.Hash, error) {
+	b, err := readDisk(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("read the settled lines: %w", err)
+		return nil, fmt.Errorf("read the settled lines: %w", err)
 	}
+	heads := map[state.Branch]plumbing.Hash{}
 	for line := range bytes.Lines(b) {
 		s := strings.TrimSuffix(string(line), "\n")
 		if strings.HasPrefix(s, "#") {
@@ -221,11 +227,11 @@ func (r *Repo) readRefs() error {
 		}
 		id, name, _ := strings.Cut(s, " refs/heads/")
 		if !isID(id) || checkBranch(state.Branch(name)) != nil {
-			return &DamagedError{Where: path, What: fmt.Sprintf("the line %.80q", s)}
+			return nil, &DamagedError{Where: path, What: fmt.Sprintf("the line %.80q", s)}
 		}
-		r.heads[state.Branch(name)] = plumbing.NewHash(id)
+		heads[state.Branch(name)] = plumbing.NewHash(id)
 	}
-	return nil
+	return heads, nil
 }
 
 func (r *Repo) writeRefs() error {
@@ -259,6 +265,20 @@ func (r *Repo) publish(b state.Branch, h plumbing.Hash, c state.Commit) {
 		return
 	}
 	r.heads[b], r.tops[b] = h, c
+}
+
+// Lines lists the branches that match, by name.
+func (r *Repo) Lines(match func(state.Branch) bool) []state.Branch {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var out []state.Branch
+	for b := range r.heads {
+		if match(b) {
+			out = append(out, b)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 func (r *Repo) head(b state.Branch) (plumbing.Hash, bool) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/zlib"
+	"context"
 	"crypto/sha1" //nolint:gosec // git's
 	"encoding/binary"
 	"errors"
@@ -138,12 +139,17 @@ func (w *packWriter) drop() {
 	os.Remove(w.f.Name())
 }
 
-// finish makes the pack durable under its lasting name. After an error nothing of it is left.
+// finish makes the pack durable under its lasting name, and reads it back, since what it is made of is given up after that. After an error
+// nothing of it is left.
 func (w *packWriter) finish() (*pack, error) {
 	p, err := w.finished()
 	if err != nil {
 		w.drop()
 		return nil, fmt.Errorf("write a pack in %s: %w", w.dir, err)
+	}
+	if err := p.verify(context.Background()); err != nil {
+		// Not a *DamagedError: what was recorded is still where it was.
+		return nil, fmt.Errorf("a pack just written cannot be read back: %v: check the disks", errors.Join(err, p.f.Close(), os.Remove(p.name+".idx"), os.Remove(p.name+".pack"))) //nolint:errorlint // see above
 	}
 	return p, nil
 }

@@ -17,8 +17,11 @@ import (
 
 // ImportOptions say what else Import may do.
 type ImportOptions struct {
-	// Replace lets a line that does not continue the one here take its place. What was here stays readable until Pack.
+	// Replace lets a line that does not continue the one here take its place, also an older one. What was here stays readable until Pack.
 	Replace bool
+	// Keep is the line that leads to what was here from then on, so that it stays for good; "" for none. There must be no such line yet, but
+	// for one to the same commit.
+	Keep state.Branch
 }
 
 // Import reads a pack that Export wrote, of at most limit bytes when inflated, and puts branch to the commit head in it. When it returns without
@@ -55,15 +58,42 @@ func (b *batch) take(branch state.Branch, head plumbing.Hash, o ImportOptions) (
 	if err != nil {
 		return state.Commit{}, err
 	}
-	if at, ok := b.r.head(branch); ok && at == head {
+	at, exists := b.r.head(branch)
+	if exists && at == head {
 		return c.Commit, nil
 	}
 	if o.Replace {
+		if exists && o.Keep != "" {
+			if err := b.r.keep(at, o.Keep); err != nil {
+				return state.Commit{}, err
+			}
+		}
 		b.r.mu.Lock()
 		b.r.moved = true
 		b.r.mu.Unlock()
 	}
 	return c.Commit, b.commit(branch, head, c.Commit)
+}
+
+// keep makes a new line that leads to the commit at.
+func (r *Repo) keep(at plumbing.Hash, as state.Branch) error {
+	if err := checkBranch(as); err != nil {
+		return fmt.Errorf("keep what is here: %w", err)
+	}
+	switch was, exists := r.head(as); {
+	case exists && was == at:
+		return nil // by an attempt that did not come to its end
+	case exists:
+		return fmt.Errorf("keep what is here: there is a line %q already", as)
+	}
+	c, err := r.commit(at)
+	if err == nil {
+		err = r.newBatch().commit(as, at, c.Commit)
+	}
+	if err != nil {
+		return fmt.Errorf("keep what is here: %w", err)
+	}
+	return nil
 }
 
 // packReader gives bytes one by one where inflating needs that, so that nothing beyond an object's end is taken, and sums what was taken.

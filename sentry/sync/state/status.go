@@ -11,8 +11,8 @@ type Held struct {
 	Since   time.Time `json:"since"`
 	Commit  string    `json:"commit"`  // the newest that is held back
 	Good    string    `json:"good"`    // the newest that is sent on
-	Service string    `json:"service"` // whose checker refuses it
-	Words   string    `json:"words"`   // what the checker says
+	Service string    `json:"service"` // whose checker refuses it, or whose probe fails with it
+	Words   string    `json:"words"`   // what the checker or the probe says
 	Paths   []Path    `json:"paths"`   // what was changed since Good and concerns the service
 }
 
@@ -26,6 +26,7 @@ type Peer struct {
 	Behind  uint64    `json:"behind"`          // commits
 	Since   time.Time `json:"since,omitzero"`  // when the first of them was recorded
 	Err     string    `json:"err,omitempty"`   // why it does not get on
+	Apart   bool      `json:"apart,omitempty"` // it has another history than this server; see Resync
 	Missing bool      `json:"missing"`         // it has not reported for too long
 	Report  time.Time `json:"report,omitzero"` // when it last reported
 }
@@ -36,7 +37,7 @@ type Status struct {
 	Role     string            `json:"role,omitempty"` // "primary", "secondary"; "" while no set is started
 	Head     *Commit           `json:"head,omitempty"` // newest recorded; on a secondary: received
 	Live     *Commit           `json:"live,omitempty"` // on a secondary: newest of its own line
-	InStep   bool              `json:"in_step"`        // on a secondary: Head is live, and its services were told
+	InStep   bool              `json:"in_step"`        // on a secondary: Head is live, its services were told and work
 	Commits  int               `json:"commits"`        // of the site's line
 	Held     *Held             `json:"held,omitempty"`
 	Peers    []Peer            `json:"peers,omitempty"` // on the primary

@@ -65,6 +65,7 @@ type Query struct {
 	Limit  int    // 0: 50
 	Before string // commit: only older ones
 	Local  bool   // on a secondary: what was made of it here, and changed here
+	Line   Branch // on a secondary: a history that was kept when another took its place; "" = not that
 }
 
 // Shown is an event with its text.

@@ -227,7 +227,7 @@ func siteFaults(t *testing.T) []fault {
 		{
 			name: "history damaged on the secondary", on: "right", id: "sync-history-damaged", what: []string{"damaged"}, next: []string{"kept in", "disks"},
 			plant: func(l, r *server) { damage(r) },
-			mend:  func(_, r *server) { r.findings.Clear("sync-history-damaged") }, // it stays as news
+			mend:  func(_, r *server) { r.seen("sync-history-damaged") },
 		},
 		{
 			name: "history damaged on the primary", on: "left", id: "sync-history-damaged", what: []string{"damaged"}, next: []string{"kept in", "disks"},
@@ -237,8 +237,8 @@ func siteFaults(t *testing.T) []fault {
 				if got := r.read("etc/hosts"); got != "127.0.0.1 localhost\n" {
 					l.t.Errorf("right has %q", got)
 				}
-				r.engine.cfg.Receiver.Replace(true)
-				l.findings.Clear("sync-history-damaged") // it stays as news
+				r.engine.cfg.Receiver.Replace(carry.KeptName(time.Now()))
+				l.seen("sync-history-damaged")
 				eventually(l.t, "taken back", func() bool { return !l.finding("sync-peer-right") })
 			},
 		},

@@ -1,0 +1,109 @@
+package daemon
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"sayasystems.com/atlas/sentry/initapi"
+	"sayasystems.com/atlas/sentry/sync/engine"
+	"sayasystems.com/atlas/sentry/verify"
+)
+
+// prober lets the Synchronizer have the services of this server probed right after a change: by the same checks as all day, of this server
+// by itself.
+type prober struct{ d *Daemon }
+
+// Standing implements engine.Prober.
+func (p prober) Standing(services []string, at time.Time) []engine.Probed {
+	var out []engine.Probed
+	for _, r := range p.d.runner.Results() {
+		if r.Target == p.d.server.Name && slices.Contains(services, r.Service) {
+			out = append(out, probed(r, stood(r, at)))
+		}
+	}
+	return out
+}
+
+// stood is what a probe had found last at a time. What it could not do says nothing.
+func stood(r verify.Result, at time.Time) engine.Found {
+	ever := r.Status == verify.NotApplicable
+	for _, h := range slices.Backward(r.History) {
+		f := found(h.Status)
+		if f == engine.Untold {
+			continue
+		}
+		ever = true
+		if !h.At.After(at) {
+			return f
+		}
+	}
+	if !ever {
+		return engine.Awaited
+	}
+	return engine.Untold
+}
+
+func found(s verify.Status) engine.Found {
+	switch s {
+	case verify.Pass, verify.Warn:
+		return engine.Good
+	case verify.Fail:
+		return engine.Bad
+	}
+	return engine.Untold
+}
+
+func probed(r verify.Result, f engine.Found) engine.Probed {
+	return engine.Probed{Service: r.Service, Name: r.Probe, Title: r.Title, Found: f, Words: r.Evidence}
+}
+
+// Probe implements engine.Prober. What init says of the services is asked anew: one that is just being started cannot answer yet, and one that
+// somebody has stopped will not.
+func (p prober) Probe(ctx context.Context, which func(service, probe string) bool) []engine.Probed {
+	p.ask(ctx)
+	results := p.d.runner.Now(ctx, func(c verify.Check) bool { return c.Target == p.d.server.Name && which(c.Service, c.Probe) })
+	if ctx.Err() == nil && slices.ContainsFunc(results, func(r verify.Result) bool { return r.Status != verify.Pass }) {
+		p.ask(ctx) // as it is now that they have failed
+	}
+	var out []engine.Probed
+	for _, r := range results {
+		f := found(r.Status)
+		if f != engine.Good {
+			f = underWay(p.service(r.Service), f)
+		}
+		out = append(out, probed(r, f))
+	}
+	return out
+}
+
+// underWay weighs what a probe of a service has found that does not work: not yet, or not any more by somebody's will?
+func underWay(s initapi.Service, f engine.Found) engine.Found {
+	switch {
+	case s.State == "starting" && s.Restarts == 0, s.State == "stopping":
+		return engine.Starting
+	case s.State == "stopped":
+		return engine.Untold
+	}
+	return f
+}
+
+func (p prober) ask(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, initTimeout)
+	defer cancel()
+	p.d.askState(ctx)
+}
+
+// service is what init told last of one; empty if nothing.
+func (p prober) service(name string) initapi.Service {
+	p.d.mu.Lock()
+	defer p.d.mu.Unlock()
+	if st := p.d.own.state; st != nil {
+		for _, s := range st.Services {
+			if s.Name == name {
+				return s
+			}
+		}
+	}
+	return initapi.Service{}
+}

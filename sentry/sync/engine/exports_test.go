@@ -1,0 +1,36 @@
+package engine
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"sayasystems.com/atlas/sentry/sync/history"
+	"sayasystems.com/atlas/sentry/sync/state"
+)
+
+// TestDumpDuringRollback: what a database held before a rollback is told by a slow dump after it, and must not be recorded as a change.
+func TestDumpDuringRollback(t *testing.T) {
+	left, _ := siteOf(t, plan{config: database(`text=$(cat $1); while [ -e $1.wait ]; do echo >$1.waits; sleep 0.05; done; echo "$text"`, goodLoad)})
+	const path = state.Path("@db/web/roles")
+	newest := func() []state.Commit {
+		list, err := left.engine.repo.Log(state.Site, history.LogOptions{Path: path})
+		must(t, err)
+		return list
+	}
+	eventually(t, "one is recorded", func() bool { return len(newest()) == 1 })
+	write(t, left.path("db/roles"), "two\n")
+	eventually(t, "two is recorded", func() bool { return len(newest()) == 2 })
+	write(t, left.path("db/roles.wait"), "")
+	eventually(t, "a dump has read", func() bool { return left.read("db/roles.waits") != "" })
+	got, err := left.engine.Rollback(context.Background(), state.Rollback{Path: path}, state.Who{Program: "atlas", User: "root"})
+	must(t, err)
+	if got.Commit == nil || left.read("db/roles") != "one\n" {
+		t.Fatalf("rolled back: %+v; the database has %q", got, left.read("db/roles"))
+	}
+	must(t, os.Remove(left.path("db/roles.wait")))
+	pause()
+	if list := newest(); len(list) != 3 || list[0].ID != got.Commit.ID {
+		t.Errorf("%d changes are recorded, the newest is %q; want 3, the newest the rollback", len(list), list[0].Title)
+	}
+}
