@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"sayasystems.com/atlas/roles"
+	"sayasystems.com/atlas/sentry/convert"
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/sync/apply"
 	"sayasystems.com/atlas/sentry/sync/carry"
@@ -52,10 +53,14 @@ type Config struct {
 	Sender   *carry.Sender             // on the primary; nil elsewhere
 	Receiver *carry.Receiver           // on a secondary; nil elsewhere
 	Findings *Findings
-	Own      bool          // changes by this process are recorded too; for tests
-	Rescan   time.Duration // everything is compared again so often: 10 min
-	Changed  func()        // something worth showing has changed; must return at once; may be nil
-	Log      *slog.Logger
+	Own      bool // changes by this process are recorded too; for tests
+	// The image's own root filesystem, and how configuration is carried between releases of Debian. ImageRoot "": only between servers of the
+	// same image.
+	ImageRoot string
+	Steps     []convert.Step
+	Rescan    time.Duration // everything is compared again so often: 10 min
+	Changed   func()        // something worth showing has changed; must return at once; may be nil
+	Log       *slog.Logger
 
 	patience time.Duration // a file that changes all the time is told after: 1 min
 	again    time.Duration // what was refused is asked again at the latest after: 1 min
@@ -94,8 +99,9 @@ type Engine struct {
 		action uint64
 		commit string
 	}
-	gate gate
-	twin twin
+	gate     gate
+	twin     twin
+	versions versions
 
 	mu     sync.Mutex
 	status state.Status
@@ -291,6 +297,7 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) begin(ctx context.Context) {
 	e.resume(ctx)
 	e.rescan(ctx, "found when the server started")
+	e.recordStock(ctx)
 	e.step(ctx)
 }
 

@@ -146,13 +146,18 @@ func (e *Engine) dump(ctx context.Context, x Export, mark *string) error {
 	return err
 }
 
-// recordExport is done in the loop.
-func (e *Engine) recordExport(ctx context.Context, x Export, text []byte) {
-	edits := []history.Edit{{Path: x.Path, Entry: &state.Entry{Kind: state.File, Mode: 0o600, Owner: "root", Group: "root"}, Content: text}}
-	for dir := x.Path.Dir(); dir != ""; dir = dir.Dir() {
+// noFile records text at a path at which no file is.
+func noFile(p state.Path, text []byte) []history.Edit {
+	edits := []history.Edit{{Path: p, Entry: &state.Entry{Kind: state.File, Mode: 0o600, Owner: "root", Group: "root"}, Content: text}}
+	for dir := p.Dir(); dir != ""; dir = dir.Dir() {
 		edits = append(edits, history.Edit{Path: dir, Entry: &state.Entry{Kind: state.Dir, Mode: 0o700, Owner: "root", Group: "root"}})
 	}
-	e.record(ctx, edits, history.Meta{Who: state.Who{Service: x.Service}, Title: "changed " + strings.ToLower(x.Title[:1]) + x.Title[1:], Image: e.cfg.Image}, 0)
+	return edits
+}
+
+// recordExport is done in the loop.
+func (e *Engine) recordExport(ctx context.Context, x Export, text []byte) {
+	e.record(ctx, noFile(x.Path, text), history.Meta{Who: state.Who{Service: x.Service}, Title: "changed " + strings.ToLower(x.Title[:1]) + x.Title[1:], Image: e.cfg.Image}, 0)
 }
 
 // load makes a database equal to the text in the history.

@@ -86,10 +86,11 @@ func (e *Engine) refused(head state.Commit) {
 
 // bring makes a state of the primary live here.
 func (e *Engine) bring(ctx context.Context, head state.Commit) error {
-	if head.Image != e.cfg.Image {
-		return &versionsError{theirs: head.Image, ours: e.cfg.Image}
+	target, err := e.wanted(ctx, head)
+	if err != nil {
+		return err
 	}
-	changes, err := e.missing(head)
+	changes, err := e.missing(target)
 	if err != nil {
 		return err
 	}
@@ -318,7 +319,11 @@ func (e *Engine) overwritten(ch state.Change) bool {
 	if !ok {
 		return false
 	}
-	theirs, there, err := e.repo.Lookup(head.ID, ch.Path)
+	is := head.ID
+	if e.versions.head != "" {
+		is = e.versions.target.ID
+	}
+	theirs, there, err := e.repo.Lookup(is, ch.Path)
 	if err != nil || ch.After == nil && !there || ch.After != nil && there && theirs.Equal(*ch.After) {
 		return false
 	}
@@ -350,7 +355,7 @@ func (e *Engine) keep(c apply.Clash, content io.Reader) error {
 	return err
 }
 
-// versionsError: the two servers run different versions, and nothing converts yet.
+// versionsError: the two servers run different versions, and what the primary's image ships is not known here.
 type versionsError struct{ theirs, ours string }
 
 func (v *versionsError) Error() string {
