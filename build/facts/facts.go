@@ -58,8 +58,6 @@ func Ask(ctx context.Context, tree string, release int, out io.Writer) (*facts.R
 			continue
 		}
 		s.Source = q.source
-		slices.Sort(s.Modules)
-		s.Modules = slices.Compact(s.Modules)
 		fmt.Fprintf(out, "  %-12s %-32s %4d parameters, %3d modules\n", q.service, s.Version, len(s.Params), len(s.Modules))
 		r.Services[q.service] = s
 	}
@@ -76,6 +74,8 @@ func (q question) answer(text string) (facts.Service, error) {
 	if q.parse != nil {
 		q.parse(parts, &s)
 	}
+	slices.Sort(s.Modules)
+	s.Modules = slices.Compact(s.Modules)
 	if len(s.Params) < q.least || len(s.Modules) < q.leastModules {
 		return s, fmt.Errorf("%d parameters and %d modules; there should be more than %d and %d: has its way of telling them changed?", len(s.Params), len(s.Modules), q.least, q.leastModules)
 	}

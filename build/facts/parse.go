@@ -101,6 +101,15 @@ func parsePostfix(parts map[string]string, s *facts.Service) {
 		k, v, _ := strings.Cut(l, "=")
 		s.Params[strings.TrimSpace(k)] = facts.Param{Default: strings.TrimSpace(v)}
 	}
+	// A default that first asks for another name: the one that the parameter had before, which works as long as the default stands.
+	before := regexp.MustCompile(`^\$\{([a-z0-9_]+)\?\{?\$\{?([a-z0-9_]+)\}?[}:]`)
+	for _, k := range slices.Sorted(maps.Keys(s.Params)) {
+		if m := before.FindStringSubmatch(s.Params[k].Default); m != nil && m[1] == m[2] {
+			if _, ok := s.Params[m[1]]; !ok {
+				s.Params[m[1]] = facts.Param{Type: aliasOf + k, Status: facts.Deprecated}
+			}
+		}
+	}
 	for l := range lines(parts["master"]) {
 		if f := strings.Fields(l); len(f) > 7 {
 			s.Params[f[0]+"/"+f[1]] = facts.Param{Default: strings.Join(f[2:], " "), Type: "master.cf"}
@@ -145,7 +154,7 @@ func parseMariaDB(parts map[string]string, s *facts.Service) {
 		}
 		s.Params[underscores(k)] = facts.Param{Default: v}
 	}
-	option := regexp.MustCompile(`(?m)^  (?:-., |    )?--([a-z][a-z0-9_-]*)(.*\n(?:   .*\n)*)`)
+	option := regexp.MustCompile(`(?m)^  (?:-., |    )?--([a-z][a-zA-Z0-9_-]*)(.*\n(?:   .*\n)*)`)
 	for _, m := range option.FindAllStringSubmatch(help, -1) {
 		k := underscores(m[1])
 		p, ok := s.Params[k]
@@ -237,9 +246,10 @@ func parseWords(parts map[string]string, s *facts.Service) {
 	}
 }
 
-// parseNFS reads nfs.conf as it is shipped: keys stand in comments, with their defaults. They are called "section/key".
+// parseNFS reads nfs.conf as it is shipped: keys stand in comments, with their defaults. They are called "section/key",
+// those of /etc/default "nfs-common/KEY".
 func parseNFS(parts map[string]string, s *facts.Service) {
-	key := regexp.MustCompile(`^#?\s*([a-z][a-zA-Z0-9_.-]*)\s*=\s*(.*)$`)
+	key := regexp.MustCompile(`^#?\s*([a-zA-Z][a-zA-Z0-9_.-]*)\s*=\s*(.*)$`)
 	section := regexp.MustCompile(`^#?\s*\[\s*([a-zA-Z0-9-]+)\s*\]$`)
 	in := ""
 	for l := range lines(parts["listing"]) {

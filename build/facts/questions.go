@@ -66,5 +66,6 @@ func firstWord(s string) string {
 		return ""
 	}
 	v, _, _ := strings.Cut(strings.TrimRight(f[0], ","), "-Debian")
+	v, _, _ = strings.Cut(v, "-MariaDB")
 	return v
 }

@@ -1,4 +1,5 @@
-# The file as it is shipped names its keys in comments.
+# The files as they are shipped name their keys in comments: nfs.conf, and the older ones of the init scripts.
 echo "@@ version"; dpkg-query -W -f '${Version}\n' nfs-kernel-server
-f=/etc/nfs.conf; [ -f $f ] || f=$(find /usr/share -name nfs.conf | head -n 1)
-echo "@@ listing"; cat "$f"
+echo "@@ listing"
+for f in /etc/nfs.conf; do [ ! -f $f ] || cat $f; done
+for f in /etc/default/nfs-*; do [ ! -f "$f" ] || { echo "[${f##*/}]"; cat "$f"; }; done

@@ -9,7 +9,9 @@ echo "@@ deprecated"; testparm -s /tmp/all.conf 2>&1 >/dev/null | grep deprecate
 echo "@@ probe"
 # One file of all phrases: it tells every one that it does not know, and stops at one that it knows and that has no such value.
 sed 's/ = .*/ = no/' /tmp/base >/tmp/listed
-cat /usr/lib/*/libsmbconf.so.0 | grep -aoE '[a-z][a-z0-9]*( [a-z0-9]+)*' | grep -vxE 'include|config file|copy|config backend' | sort -u | sed 's/$/ = no/' |
+# The linker may have stored a name as the end of a longer one: so all ends as well.
+cat /usr/lib/*/libsmbconf.so.0 /usr/lib/*/libsamba-hostconfig.so.0 /usr/lib/*/samba/libsamba-hostconfig*.so* 2>/dev/null | grep -aoE '[a-z][a-z0-9]*( [a-z0-9]+)*' |
+	awk '{ for (i = 1; i <= length($0) - 2; i++) if (substr($0, i, 1) != " ") print substr($0, i) }' | grep -vxE 'include|config file|copy|config backend' | sort -u | sed 's/$/ = no/' |
 	grep -vxiFf /tmp/listed >/tmp/left
 : >/tmp/known
 for n in $(seq 100); do

@@ -6,9 +6,10 @@ echo "@@ version"; ssh -V 2>&1
 echo "@@ listing"; ask | tee /tmp/base
 echo "@@ probe"
 # One file of all words: sshd tells every one that it does not know and goes on, and stops at one that it knows and that has no such
-# value; then it is asked again without that one.
+# value; then it is asked again without that one. The linker may have stored a name as the end of a longer one: so all ends as well.
 sed 's/ .*//' /tmp/base | sort -u >/tmp/listed
-cat /usr/sbin/sshd /usr/lib/openssh/sshd-session 2>/dev/null | tr '\000' '\n' | grep -axE '[a-z][a-z0-9]{2,40}' | sort -u | grep -vxE 'match|include' |
+cat /usr/sbin/sshd /usr/lib/openssh/sshd-session 2>/dev/null | tr '\000' '\n' | grep -axE '[a-z][a-z0-9]{2,40}' |
+	awk '{ for (i = 1; i <= length($0) - 2; i++) print substr($0, i) }' | sort -u | grep -vxE 'match|include' |
 	grep -vxFf /tmp/listed | sed 's/$/ yes/' >/tmp/left
 : >/tmp/known
 for n in $(seq 200); do

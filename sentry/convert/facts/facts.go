@@ -28,7 +28,7 @@ type Service struct {
 
 // Param is a setting that a daemon knows.
 type Param struct {
-	Default string `json:"default"`
+	Default string `json:"default,omitempty"`
 	Type    string `json:"type,omitempty"`
 	Status  Status `json:"status,omitempty"`
 }
