@@ -200,7 +200,7 @@ func parseDovecot(parts map[string]string, s *facts.Service) {
 
 // parseApache reads apache2 -L: "Name (mod_x.c)", then indented what it does and where it may stand.
 func parseApache(parts map[string]string, s *facts.Service) {
-	name := regexp.MustCompile(`(?m)^(<?[A-Z][A-Za-z0-9]+) \(([a-z0-9_]+)\.c\)$`)
+	name := regexp.MustCompile(`(?m)^(<?[A-Za-z][A-Za-z0-9]+) \(([a-z0-9_]+)\.c\)$`)
 	for _, m := range name.FindAllStringSubmatch(parts["listing"], -1) {
 		s.Params[m[1]] = facts.Param{Type: m[2]}
 	}

@@ -51,7 +51,7 @@ func TestParse(t *testing.T) {
 			"auth_mechanisms": {Default: "plain"}, "mail_location": {}, "service auth/client_limit": {Default: "0"}, "service auth/unix_listener login/mode": {Default: "0666"},
 			"ssl": {Default: "yes"},
 		}, []string{"lib10_quota_plugin"}, "2.3.19.1"},
-		{"apache", params{"<Directory": {Type: "core"}, "Order": {Type: "mod_access_compat"}}, []string{"ssl"}, "2.4.71"},
+		{"apache", params{"<Directory": {Type: "core"}, "order": {Type: "mod_access_compat"}}, []string{"ssl"}, "2.4.71"},
 		{"php", params{
 			"allow_url_fopen": {Default: "1"}, "arg_separator.input": {Default: "&"}, "error_log": {}, "display_errors": {Default: "1"}, "html_errors": {Default: "1"},
 			"implicit_flush": {Default: "0"}, "max_execution_time": {Default: "30"}, "output_buffering": {Default: "0"},

@@ -7,19 +7,22 @@ echo "@@ listing"; ask /dev/null | tee /tmp/base
 { echo '[global]'; cat /tmp/base; } >/tmp/all.conf
 echo "@@ deprecated"; testparm -s /tmp/all.conf 2>&1 >/dev/null | grep deprecated
 echo "@@ probe"
-# One file of all phrases: it tells every one that it does not know, and stops at one that it knows and that has no such value.
+# One file of all phrases: it tells every one that it does not know and goes on, and stops at one that it knows and that has no such value.
 sed 's/ = .*/ = no/' /tmp/base >/tmp/listed
 # The linker may have stored a name as the end of a longer one: so all ends as well.
 cat /usr/lib/*/libsmbconf.so.0 /usr/lib/*/libsamba-hostconfig.so.0 /usr/lib/*/samba/libsamba-hostconfig*.so* 2>/dev/null | grep -aoE '[a-z][a-z0-9]*( [a-z0-9]+)*' |
-	awk '{ for (i = 1; i <= length($0) - 2; i++) if (substr($0, i, 1) != " ") print substr($0, i) }' | grep -vxE 'include|config file|copy|config backend' | sort -u | sed 's/$/ = no/' |
+	awk '{ print; while (sub(/^[a-z0-9]+ /, "")) print }' | grep -vxE 'include|config file|copy|config backend' | sort -u | sed 's/$/ = no/' |
 	grep -vxiFf /tmp/listed >/tmp/left
 : >/tmp/known
 for n in $(seq 100); do
 	{ echo '[global]'; cat /tmp/left; } >/tmp/words.conf
 	testparm -s /tmp/words.conf >/tmp/said 2>&1
 	sed -n 's/.*Unknown parameter encountered: "\(.*\)"/\1 = no/p' /tmp/said >/tmp/bad
-	stop=$(sed -n "s/.*invalid value 'no' for parameter '\(.*\)'.*/\1/p" /tmp/said | tail -n 1)
-	[ -n "$stop" ] && grep -q 'Error loading' /tmp/said && echo "$stop" >>/tmp/known && echo "$stop = no" >>/tmp/bad
+	if grep -q 'Error loading' /tmp/said; then # at the one behind the last that it did not know, or soon after
+		last=$(tail -n 1 /tmp/bad)
+		stop=$(awk -v last="$last" 'last == "" || found { print; exit } $0 == last { found = 1 }' /tmp/left)
+		[ -n "$stop" ] && echo "${stop% = no}" >>/tmp/known && echo "$stop" >>/tmp/bad
+	fi
 	grep -vxFf /tmp/bad /tmp/left >/tmp/next
 	grep -q 'Error loading' /tmp/said && ! cmp -s /tmp/left /tmp/next || break
 	mv /tmp/next /tmp/left
