@@ -83,12 +83,12 @@ func (q question) answer(text string) (facts.Service, error) {
 }
 
 // hashes are of the files below /etc as the packages left them, by path without the first slash. What the build itself wrote into it (accounts, the
-// host's name) is nobody's setting.
+// host's name) is nobody's setting, and an empty database of passwords is another each time.
 func hashes(tree string) (map[string]string, error) {
 	out := map[string]string{}
 	own := map[string]bool{
 		"etc/passwd": true, "etc/group": true, "etc/shadow": true, "etc/gshadow": true, "etc/subuid": true, "etc/subgid": true, "etc/hosts": true, "etc/hostname": true,
-		"etc/machine-id": true, "etc/ld.so.cache": true, "etc/initramfs-tools/update-initramfs.conf": true,
+		"etc/machine-id": true, "etc/sasldb2": true, "etc/ld.so.cache": true, "etc/initramfs-tools/update-initramfs.conf": true,
 	}
 	err := filepath.WalkDir(filepath.Join(tree, "etc"), func(name string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
