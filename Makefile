@@ -15,7 +15,7 @@ export CGO_ENABLED := 0
 GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULN    := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: sync-random bench-boot bench-sync twin-silence services help setup build image demo demo-down test test-unit test-md test-namespace test-vm cuts fuzz lint vuln repro clean
+.PHONY: facts sync-random bench-boot bench-sync twin-silence services help setup build image demo demo-down test test-unit test-md test-namespace test-vm cuts fuzz lint vuln repro clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -110,6 +110,10 @@ vuln: $(BIN)/govulncheck ## known vulnerabilities in what we call
 	elif grep -qE 'no such host|connection refused|i/o timeout|dial tcp' $(CACHE)/vuln.log; then \
 	  echo "NOT RUN: govulncheck cannot reach its database from here; run make vuln where it can"; \
 	else cat $(CACHE)/vuln.log; exit 1; fi
+
+RELEASE ?= 13
+facts: setup ## ask the daemons of Debian RELEASE what they know, into sentry/convert/facts (root)
+	@$(BUILD) facts --release $(RELEASE)
 
 repro: setup ## build the image twice and compare the bytes
 	@$(BUILD) repro --profile $(PROFILE)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"sayasystems.com/atlas/build/demo"
+	"sayasystems.com/atlas/build/facts"
 	"sayasystems.com/atlas/build/hosttool"
 	"sayasystems.com/atlas/build/lab"
 	"sayasystems.com/atlas/build/lab/benchboot"
@@ -57,6 +58,7 @@ func commands() []command {
 		{"demo", "[--kind KIND] [--out DIR] [--dir DIR]", "bring up a site of two servers and tell how to swap their disks", demo.Main},
 		{"bench-boot", "--image FILE [--rounds N] [--dir DIR]", "compare boot time and memory with the same services under systemd", benchBoot},
 		{"bench-sync", "--image FILE [--writes N] [--trees 700,50000]", "measure how fast a change reaches the other server, beside lsyncd with rsync and etckeeper with csync2", benchSync},
+		{"facts", "--release N [--tree DIR] [--out DIR]", "ask the daemons of a Debian release what they know, for conversion between releases", askFacts},
 		{"setup", "", "install the few programs that building needs of this machine", setup},
 	}
 }
@@ -249,6 +251,36 @@ func benchSync(ctx context.Context, args []string, stdout, stderr io.Writer) err
 	defer os.RemoveAll(dir)
 	o.Dir = dir
 	return benchsync.Run(ctx, o)
+}
+
+func askFacts(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	f := flags("facts", stderr)
+	release := f.Int("release", 0, "Debian release: 11, 12, 13, …")
+	tree := f.String("tree", "", "an unpacked Debian tree of that release with the packs' packages (default: it is made, or the image's is taken)")
+	out := f.String("out", facts.Dir, "directory for debian-N.json")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if *release == 0 {
+		return errors.New("facts: name the Debian release: --release 13")
+	}
+	if *tree == "" {
+		dir, err := product.Tree(ctx, strconv.Itoa(*release), stdout)
+		if err != nil {
+			return err
+		}
+		*tree = dir
+	}
+	r, err := facts.Ask(ctx, *tree, *release, stdout)
+	if err != nil {
+		return err
+	}
+	name, err := facts.Write(r, *out)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(stdout, name)
+	return nil
 }
 
 func setup(ctx context.Context, _ []string, stdout, stderr io.Writer) error {

@@ -35,7 +35,7 @@ func codenames() []string {
 
 // Codename returns the name of a release's suite: "13" is trixie.
 func Codename(release string) (string, bool) {
-	m := map[string]string{"12": "bookworm", "13": "trixie"}
+	m := map[string]string{"11": "bullseye", "12": "bookworm", "13": "trixie"}
 	n, ok := m[release]
 	return n, ok
 }
@@ -100,7 +100,7 @@ func Pick(all []Source) (Mirrors, error) {
 func (m Mirrors) Lines(release string, components []string) ([]string, error) {
 	suite, ok := Codename(release)
 	if !ok {
-		return nil, fmt.Errorf("debian %s is not known here: 12 and 13 are", release)
+		return nil, fmt.Errorf("debian %s is not known here: 11, 12 and 13 are", release)
 	}
 	if len(components) == 0 {
 		components = []string{"main"}

@@ -46,6 +46,8 @@ type Spec struct {
 	Accounts       []pack.Account // of the packs
 	ModulesExclude []string       // directories below the modules' kernel/ to leave out
 	Epoch          int64          // seconds: SOURCE_DATE_EPOCH if given by the caller, else 0
+	Leave          []string       `json:",omitempty"` // packages of Base that the release does not have
+	Bare           bool           `json:",omitempty"` // no kernel: the tree is for asking its programs, not for an image
 }
 
 // Base returns the packages of every image.
@@ -91,7 +93,7 @@ func Debian(ctx context.Context, tools toolsroot.Root, s Spec, dir string) error
 	root := filepath.Join(dir, "root")
 	packages := append(Base(), s.Packages...)
 	sort.Strings(packages)
-	packages = slices.Compact(packages)
+	packages = slices.DeleteFunc(slices.Compact(packages), func(p string) bool { return slices.Contains(s.Leave, p) })
 	args := []string{
 		"--variant=essential", "--format=directory", "--mode=root", "--include=" + strings.Join(packages, ","),
 		`--aptopt=APT::Install-Recommends "false"`,
@@ -124,8 +126,10 @@ func Debian(ctx context.Context, tools toolsroot.Root, s Spec, dir string) error
 	if err := os.WriteFile(filepath.Join(dir, "date"), []byte(date.UTC().Format(time.RFC3339)+"\n"), 0o644); err != nil {
 		return fmt.Errorf("note the archive's date: %w", err)
 	}
-	if err := kernel(ctx, tools, dir, root, s.ModulesExclude); err != nil {
-		return err
+	if !s.Bare {
+		if err := kernel(ctx, tools, dir, root, s.ModulesExclude); err != nil {
+			return err
+		}
 	}
 	return os.RemoveAll(hooks)
 }

@@ -3,6 +3,7 @@
 package facts
 
 import (
+	"crypto/sha256"
 	"embed"
 	"encoding/json"
 	"fmt"
@@ -13,7 +14,8 @@ import (
 type Release struct {
 	Number   int                `json:"release"`  // 13
 	Packages map[string]string  `json:"packages"` // version of each Debian package that was asked
-	Services map[string]Service `json:"services"` // by pack: "ssh", "postgresql", …
+	Services map[string]Service `json:"services"` // by pack: "ssh", "postgresql", …; and "php", "login" (login.defs), "nftables"
+	Etc      map[string]string  `json:"etc"`      // SHA-256 of the files below /etc as the packages ship them: "etc/ssh/sshd_config"
 }
 
 // Service is what a daemon says of itself.
@@ -26,7 +28,7 @@ type Service struct {
 
 // Param is a setting that a daemon knows.
 type Param struct {
-	Default string `json:"default"`
+	Default string `json:"default,omitempty"`
 	Type    string `json:"type,omitempty"`
 	Status  Status `json:"status,omitempty"`
 }
@@ -50,6 +52,12 @@ func (r *Release) Knows(service, param string) bool {
 func (r *Release) Default(service, param string) (string, bool) {
 	p, ok := r.Services[service].Params[param]
 	return p.Default, ok
+}
+
+// Ships tells whether this release's packages ship a file with that content: then nobody has changed it.
+func (r *Release) Ships(path string, data []byte) bool {
+	sum, ok := r.Etc[path]
+	return ok && sum == fmt.Sprintf("%x", sha256.Sum256(data))
 }
 
 //go:embed debian-*.json

@@ -1,0 +1,2 @@
+echo "@@ version"; dpkg-query -W -f '${Version}\n' login
+echo "@@ listing"; cat /etc/login.defs
