@@ -133,7 +133,8 @@ func (f Format) understand(l *Line) {
 			l.Kind = Other
 			return
 		}
-		l.Kind, l.Name, l.name = Section, strings.TrimSpace(body[1:end]), start+1
+		l.Kind, l.Name = Section, strings.Trim(body[1:end], space)
+		l.name = start + 1 + end - 1 - len(strings.TrimLeft(body[1:end], space))
 		return
 	default:
 		l.Kind = Setting
