@@ -25,8 +25,12 @@ func TestParse(t *testing.T) {
 		want         []setting
 	}{
 		{"sshd", "Port 22 # office\nSubsystem\tsftp /a#b\nPort=23\nBanner = \"/a # b\"\nMatch User a\n  X11Forwarding no\nmatch all\nUseDNS no", []setting{
-			{1, "", "Port", "22"}, {2, "", "Subsystem", "sftp /a#b"}, {3, "", "Port", "23"}, {4, "", "Banner", `"/a # b"`},
-			{6, "Match User a", "X11Forwarding", "no"}, {8, "match all", "UseDNS", "no"},
+			{1, "", "Port", "22"},
+			{2, "", "Subsystem", "sftp /a#b"},
+			{3, "", "Port", "23"},
+			{4, "", "Banner", `"/a # b"`},
+			{6, "Match User a", "X11Forwarding", "no"},
+			{8, "match all", "UseDNS", "no"},
 		}},
 		{"samba", "[global]\n read only = no ; yes\n;x = y\n comment = a \\\n  b\n[ Office ]\npath=/x\nbroken\n", []setting{
 			{2, "global", "read only", "no ; yes"}, {4, "global", "comment", "a \\\n  b"}, {7, "Office", "path", "/x"}, {8, "Office", "broken", ""},
@@ -63,8 +67,10 @@ func TestEdit(t *testing.T) {
 	}{
 		{"set", "sshd", "Port 22 # office\n", "Port 23 # office\n", func(d *Doc) { d.Set(d.Find("PORT")[0], "23") }},
 		{"set what had none", "mysql", "[a]\nssl\n", "[a]\nssl=0\n", func(d *Doc) { d.Set(d.FindIn("a", "ssl")[0], "0") }},
-		{"rename", "samba", "[global]\n\tunix extensions = no\n", "[global]\n\tsmb1 unix extensions = no\n",
-			func(d *Doc) { d.Rename(d.FindIn("GLOBAL", "unixextensions")[0], "smb1 unix extensions") }},
+		{
+			"rename", "samba", "[global]\n\tunix extensions = no\n", "[global]\n\tsmb1 unix extensions = no\n",
+			func(d *Doc) { d.Rename(d.FindIn("GLOBAL", "unixextensions")[0], "smb1 unix extensions") },
+		},
 		{"comment out", "mysql", "[a]\n  max_tmp-tables = 3\nb=1", "[a]\n# [why] max_tmp-tables = 3\nb=1", func(d *Doc) { d.CommentOut(d.Find("max-tmp-tables")[0], "why") }},
 		{"comment out two lines", "samba", "[g]\na = 1 \\\n 2\nb = 3\n", "[g]\n# [why] a = 1 \n# 2\nb = 3\n", func(d *Doc) { d.CommentOut(d.Find("a")[0], "why") }},
 		{"remove", "chrony", "a 1\nb 2\na 3\n", "b 2\na 3\n", func(d *Doc) { d.Remove(d.Find("a")[0]) }},

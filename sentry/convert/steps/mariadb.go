@@ -234,7 +234,7 @@ func mariaPins(w *convert.Work) error {
 			name, ok := option(w, l.Name)
 			switch {
 			case !ok || !ofServer(w, l.Section):
-			case f.Stock:
+			case f.Stock, path.Base(string(p)) == "71-atlas-address.cnf": // written by the image at each start
 				stock[name] = conf.MySQL().Plain(l.Value)
 			default:
 				people, said[name] = true, true
@@ -248,7 +248,8 @@ func mariaPins(w *convert.Work) error {
 		return nil
 	}
 	p := state.Path(fmt.Sprintf(mariaDir+"72-debian-%d.cnf", w.From.Number))
-	text := fmt.Sprintf("# As MariaDB of Debian %d had it, where that of Debian %d has other defaults. Written when the configuration was converted;\n"+
+	var text strings.Builder
+	fmt.Fprintf(&text, "# As MariaDB of Debian %d had it, where that of Debian %d has other defaults. Written when the configuration was converted;\n"+
 		"# what files after this one say counts more.\n[mariadbd]\n", w.From.Number, w.To.Number)
 	var told []string
 	for _, n := range pins {
@@ -258,44 +259,60 @@ func mariaPins(w *convert.Work) error {
 			was = v
 		}
 		if n.param == "collation_server" { // it goes with the character set
-			was, is = collation(w.From.Number, charset, stock[n.param], was), collation(w.To.Number, charset, "", is)
+			was, is = collation(w.From.Number, charset, stock[n.param]), collation(w.To.Number, charset, "")
+			if w.To.Number < 13 && charset != "utf8mb4" && said["character_set_server"] { // the image's own file there says one of utf8mb4, and the two do not fit
+				is = "one of utf8mb4"
+			}
 		}
 		if !ok || !okTo || plainWord(was) == plainWord(is) || said[n.param] {
 			continue
 		}
-		text += fmt.Sprintf("%-31s= %s\n", n.param, onOff(was))
+		fmt.Fprintf(&text, "%-31s= %s\n", n.param, onOff(was))
 		told = append(told, fmt.Sprintf("%s was not said and means %s here and %s there; it is written into %s, so that %s.", n.param, onOff(was), onOff(is), path.Base(string(p)), n.why))
 	}
 	if len(told) == 0 {
 		return nil
 	}
-	w.Write(p, []byte(text))
+	w.Write(p, []byte(text.String()))
 	for _, what := range told {
 		w.Tell(convert.Finding{Path: p, What: what})
 	}
 	return nil
 }
 
-// collation is the one that a server takes for a character set: what a file says, if it fits, or its default, if that fits. The newer release
-// has other ones for Unicode.
-func collation(release int, charset, file, def string) string {
+// collation is the one that a server takes for a character set: what a file says, if it fits, or the character set's own, which is another one in
+// the newer release for Unicode. Measured: SHOW COLLATION WHERE `Default` = 'Yes'.
+func collation(release int, charset, file string) string {
 	charset = strings.ToLower(charset)
 	if charset == "utf8" {
 		charset = "utf8mb3"
 	}
-	for _, c := range []string{file, def} {
-		if strings.HasPrefix(strings.ToLower(c), charset+"_") {
-			return c
+	if strings.HasPrefix(strings.ToLower(file), charset+"_") {
+		return file
+	}
+	switch charset {
+	case "binary":
+		return charset
+	case "latin1", "dec8", "swe7":
+		return charset + "_swedish_ci"
+	case "big5", "gb2312", "gbk":
+		return charset + "_chinese_ci"
+	case "sjis", "ujis", "cp932", "eucjpms":
+		return charset + "_japanese_ci"
+	case "euckr":
+		return charset + "_korean_ci"
+	case "latin5":
+		return charset + "_turkish_ci"
+	case "tis620":
+		return charset + "_thai_ci"
+	case "hp8":
+		return charset + "_english_ci"
+	case "utf8mb3", "utf8mb4", "ucs2", "utf16", "utf32":
+		if release >= 13 {
+			return charset + "_uca1400_ai_ci"
 		}
 	}
-	switch {
-	case !strings.HasPrefix(charset, "utf"):
-		return "" // the same on both sides
-	case release >= 13:
-		return charset + "_uca1400_ai_ci"
-	default:
-		return charset + "_general_ci"
-	}
+	return charset + "_general_ci"
 }
 
 func onOff(v string) string {

@@ -182,7 +182,9 @@ func nfsBack(w *convert.Work) error {
 	return nil
 }
 
-func nfsFiles(w *convert.Work) []state.Path { return w.Changed("etc/nfs.conf", "etc/nfs.conf.d/*.conf") }
+func nfsFiles(w *convert.Work) []state.Path {
+	return w.Changed("etc/nfs.conf", "etc/nfs.conf.d/*.conf")
+}
 
 func nfsVersion2(w *convert.Work) error {
 	for _, p := range nfsFiles(w) {

@@ -67,7 +67,9 @@ func pgFiles(w *convert.Work) []state.Path {
 	for _, v := range []string{pgVersion(w, false), pgVersion(w, true)} {
 		patterns = append(patterns, "etc/postgresql/"+v+"/*/postgresql.conf", "etc/postgresql/"+v+"/*/conf.d/*.conf", "var/lib/postgresql/"+v+"/*/postgresql.auto.conf")
 	}
-	return w.Changed(patterns...)
+	return slices.DeleteFunc(w.Changed(patterns...), func(p state.Path) bool {
+		return path.Base(string(p)) == "00-atlas.conf" // written by the image at each start
+	})
 }
 
 // pgEach has f look at every setting of every changed file.

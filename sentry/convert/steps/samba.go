@@ -155,16 +155,17 @@ func sambaPins(w *convert.Work) error {
 	pins := []struct {
 		pin
 		domain bool // only of a member or controller of a domain
+		hole   bool // the old default lets attackers in: it is told, and not written out
 	}{
-		{pin{"server multi channel support", "clients open as many connections as before"}, false},
-		{pin{"server min protocol", "the same clients can connect"}, false},
-		{pin{"client min protocol", "the same servers can be reached"}, false},
-		{pin{"ntlm auth", "the same clients can log in"}, false},
-		{pin{"server signing", "the same clients can connect"}, false},
-		{pin{"map to guest", "strangers are treated alike"}, false},
-		{pin{"reject md5 clients", "the same members can log in"}, true},
-		{pin{"reject md5 servers", "the same domain controllers are accepted"}, true},
-		{pin{"winbind scan trusted domains", "users of trusted domains are found as before"}, true},
+		{pin{"server multi channel support", "clients open as many connections as before"}, false, false},
+		{pin{"server min protocol", "the same clients can connect"}, false, false},
+		{pin{"client min protocol", "the same servers can be reached"}, false, false},
+		{pin{"ntlm auth", "the same clients can log in"}, false, false},
+		{pin{"server signing", "the same clients can connect"}, false, false},
+		{pin{"map to guest", "strangers are treated alike"}, false, false},
+		{pin{"reject md5 clients", "the same members can log in"}, true, true},
+		{pin{"reject md5 servers", "the same domain controllers are accepted"}, true, true},
+		{pin{"winbind scan trusted domains", "users of trusted domains are found as before"}, true, false},
 	}
 	const p = state.Path("etc/samba/smb.conf")
 	if len(w.Changed(string(p))) == 0 {
@@ -178,6 +179,14 @@ func sambaPins(w *convert.Work) error {
 			was, ok := w.From.Default("samba", n.param)
 			is, okTo := w.To.Default("samba", n.param)
 			if !ok || !okTo || plainWord(was) == plainWord(is) || n.domain && !domain || len(d.FindIn("global", n.param)) > 0 {
+				continue
+			}
+			if n.hole {
+				w.Tell(convert.Finding{
+					Class: convert.Approximated, Path: p,
+					What: fmt.Sprintf("%s means %s here and %s there; the old way is open to attackers (CVE-2022-38023) and is not written out.", n.param, was, is),
+					Next: "Bring machines up to date that cannot log in any more.",
+				})
 				continue
 			}
 			d.Append("global", fmt.Sprintf("\t# As Debian %d has it: %s.", w.From.Number, n.why), "\t"+n.param+" = "+was)
