@@ -32,7 +32,7 @@ func TestThereAndBackAtRandom(t *testing.T) {
 	for n := range 1500 {
 		before := convert.NewTree(nil)
 		for _, p := range paths {
-			if r.IntN(3) > 0 {
+			if r.IntN(3) > 0 || p == "etc/sysctl.d/99-zz-sysctl.conf" { // two files of one place are told, and not kept apart
 				continue
 			}
 			var b strings.Builder
@@ -54,10 +54,11 @@ func TestThereAndBackAtRandom(t *testing.T) {
 		if d := cmp.Diff(printTree(before), printTree(back.Tree)); d != "" {
 			t.Fatalf("%d: Debian %d to %d and back (-want +got):\n%s", n, from, to, d)
 		}
-		if len(there.Tree.All()) == 0 {
+		all := slices.DeleteFunc(there.Tree.All(), func(p state.Path) bool { return p == "etc/ntp.conf" }) // of which chrony takes the sources alone
+		if len(all) == 0 {
 			continue
 		}
-		p := there.Tree.All()[r.IntN(len(there.Tree.All()))]
+		p := all[r.IntN(len(all))]
 		there.Tree.Write(p, append(slices.Clone(there.Tree.Text(p)), "# a remark of there\n"...))
 		back, err = convert.Return(steps, kept, there.Tree)
 		if err != nil {

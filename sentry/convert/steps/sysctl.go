@@ -9,27 +9,29 @@ import (
 func Sysctl() []convert.Step {
 	return []convert.Step{{
 		ID: "sysctl-file", Old: 12, Class: convert.Moved,
-		Title:   "/etc/sysctl.conf ↔ /etc/sysctl.d/99-sysctl.conf",
+		Title:   "/etc/sysctl.conf ↔ /etc/sysctl.d/99-zz-sysctl.conf",
 		Source:  "release notes of Debian 13; measured: files of the package procps",
 		Forward: sysctlMove(true), Back: sysctlMove(false),
 	}}
 }
 
+// sysctlMove moves the file to where it is read last, as it was, and back. Its name is one that nobody else uses: a way back that has to look at other
+// files would not know what was changed in between.
 func sysctlMove(ahead bool) func(*convert.Work) error {
-	const old = state.Path("etc/sysctl.conf")
 	return func(w *convert.Work) error {
-		from, to := old, state.Path("etc/sysctl.d/99-sysctl.conf")
+		from, to := state.Path("etc/sysctl.conf"), state.Path("etc/sysctl.d/99-zz-sysctl.conf")
 		if !ahead {
-			from, to = to, old
+			from, to = to, from
 		}
 		if len(w.Changed(string(from))) == 0 {
 			return nil
 		}
-		if len(w.Changed(string(to))) > 0 { // a file of people's; what is read last counts, and that is the one that moves
-			if !ahead {
-				return nil
-			}
-			to = "etc/sysctl.d/99-zz-sysctl.conf"
+		if len(w.Changed(string(to))) > 0 {
+			w.Tell(convert.Finding{
+				Class: convert.Approximated, Path: from, What: "/" + string(to) + " is there already; this file is not read on " + there(w) + ".",
+				Next: "Put both into one file.",
+			})
+			return nil
 		}
 		w.Tell(convert.Finding{Path: from, What: "The kernel's settings are read from /" + string(to) + " there; the file moves."})
 		w.Move(from, to)
