@@ -248,9 +248,7 @@ func mariaPins(w *convert.Work) error {
 		return nil
 	}
 	p := state.Path(fmt.Sprintf(mariaDir+"72-debian-%d.cnf", w.From.Number))
-	var text strings.Builder
-	fmt.Fprintf(&text, "# As MariaDB of Debian %d had it, where that of Debian %d has other defaults. Written when the configuration was converted;\n"+
-		"# what files after this one say counts more.\n[mariadbd]\n", w.From.Number, w.To.Number)
+	var set []string
 	var told []string
 	for _, n := range pins {
 		was, ok := w.From.Default("mariadb", n.param)
@@ -267,13 +265,17 @@ func mariaPins(w *convert.Work) error {
 		if !ok || !okTo || plainWord(was) == plainWord(is) || said[n.param] {
 			continue
 		}
-		fmt.Fprintf(&text, "%-31s= %s\n", n.param, onOff(was))
+		set = append(set, fmt.Sprintf("%-31s= %s", n.param, onOff(was)))
 		told = append(told, fmt.Sprintf("%s was not said and means %s here and %s there; it is written into %s, so that %s.", n.param, onOff(was), onOff(is), path.Base(string(p)), n.why))
 	}
 	if len(told) == 0 {
 		return nil
 	}
-	w.Write(p, []byte(text.String()))
+	if _, has := w.Get(p); !has {
+		w.Write(p, fmt.Appendf(nil, "# As MariaDB of Debian %d had it, where that of Debian %d has other defaults. Written when the configuration was\n"+
+			"# converted; what files after this one say counts more.\n[mariadbd]\n", w.From.Number, w.To.Number))
+	}
+	edit(w, conf.MySQL(), p, func(d *conf.Doc) { d.Append("mariadbd", set...) })
 	for _, what := range told {
 		w.Tell(convert.Finding{Path: p, What: what})
 	}

@@ -310,8 +310,10 @@ func pgPins(w *convert.Work) error {
 			p = main // reads no other file; what is not said in it can be said anywhere in it
 			edit(w, conf.PostgreSQL(), p, func(d *conf.Doc) { d.Append("", set...) })
 		} else {
-			text := strings.Join(set, "\n") + "\n"
-			w.Put(p, convert.File{Entry: state.Entry{Kind: state.File, Mode: 0o640, Owner: "postgres", Group: "postgres", Size: int64(len(text))}, Data: []byte(text)})
+			if _, has := w.Get(p); !has {
+				w.Put(p, convert.File{Entry: state.Entry{Kind: state.File, Mode: 0o640, Owner: "postgres", Group: "postgres"}})
+			}
+			edit(w, conf.PostgreSQL(), p, func(d *conf.Doc) { d.Append("", set...) })
 		}
 		for _, what := range told {
 			w.Tell(convert.Finding{Path: p, What: what})
