@@ -79,7 +79,10 @@ func chronyNew(w *convert.Work) error {
 					value = without(value, "activate", 1)
 				}
 				if value != l.Value {
-					w.Tell(convert.Finding{Path: p, Line: l.No, What: fmt.Sprintf("chronyd of %s would not start with “%s %s”; it is “%s %s” there.", there(w), l.Name, l.Value, l.Name, value)})
+					w.Tell(convert.Finding{
+						Path: p, Line: l.No,
+						What: fmt.Sprintf("chronyd of %s would not start with “%s %s”; it is “%s %s” there.", there(w), l.Name, l.Value, l.Name, value),
+					})
 					d.Set(l, value)
 				}
 			}
@@ -109,7 +112,8 @@ func without(value string, out ...any) string {
 	return strings.Join(words, " ")
 }
 
-// chronyNTP writes the sources of ntp.conf for chrony. What only keeps others from asking is chrony's way anyhow: it answers nobody who was not allowed.
+// chronyNTP writes the sources of ntp.conf for chrony. What only keeps others from asking is chrony's way anyhow: it answers nobody
+// who was not allowed.
 func chronyNTP(w *convert.Work) error {
 	const to = state.Path("etc/chrony/conf.d/ntp.conf")
 	if _, has := w.Get(to); has {
@@ -131,7 +135,8 @@ func chronyNTP(w *convert.Work) error {
 					f.Class, f.What = convert.Ignored, "The stratum of the server's own clock is 10 in chrony."
 				}
 			case (name == "server" || name == "fudge") && strings.HasPrefix(fields[0], "127.127."):
-				f.Class, f.What, f.Next = convert.Blocking, "A clock that is connected to the server is named in another way in chrony.", "Write a line “refclock” into /etc/chrony/conf.d (man chrony.conf)."
+				f.Class, f.What = convert.Blocking, "A clock that is connected to the server is named in another way in chrony."
+				f.Next = "Write a line “refclock” into /etc/chrony/conf.d (man chrony.conf)."
 			case name == "server" || name == "pool" || name == "peer":
 				line, lost := chronySource(name, fields)
 				out = append(out, line)

@@ -11,7 +11,8 @@ import (
 	"sayasystems.com/atlas/sentry/convert"
 )
 
-// TestDaemons has the real daemons look at what was converted, and at what would be there without. It wants unpacked roots of Debian with the packages of
+// TestDaemons has the real daemons look at what was converted, and at what would be there without. It wants unpacked roots of
+// Debian with the packages of
 // the packs, in tree12 and tree13 of the directory that the environment names as ATLAS_TREES, and root: the daemons run in them by chroot, on a
 // layer that is thrown away.
 func TestDaemons(t *testing.T) {

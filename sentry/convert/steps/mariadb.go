@@ -110,7 +110,10 @@ func mariaMove(from, to state.Path) func(*convert.Work) error {
 
 func mariaUnknown(w *convert.Work) error {
 	notes := map[string]note{
-		"old_alter_table":                 {class: convert.Approximated, what: "; tables are altered the quickest way", next: "Name an ALGORITHM in ALTER TABLE where it matters."},
+		"old_alter_table": {
+			class: convert.Approximated, what: "; tables are altered the quickest way",
+			next: "Name an ALGORITHM in ALTER TABLE where it matters.",
+		},
 		"max_tmp_tables":                  {class: convert.Ignored, what: ", and it never had an effect"},
 		"innodb_change_buffer_max_size":   {class: convert.Ignored, what: ", and has no change buffer"},
 		"innodb_change_buffering":         {class: convert.Ignored, what: ", and has no change buffer"},
@@ -119,19 +122,40 @@ func mariaUnknown(w *convert.Work) error {
 		"date_format":                     {class: convert.Ignored, what: ", and it never had an effect"},
 		"time_format":                     {class: convert.Ignored, what: ", and it never had an effect"},
 		"datetime_format":                 {class: convert.Ignored, what: ", and it never had an effect"},
-		"wsrep_causal_reads":              {class: convert.Approximated, what: "; reads in a cluster may be older", next: "Set wsrep_sync_wait = 1."},
-		"wsrep_replicate_myisam":          {class: convert.Approximated, what: "; it is a word of wsrep_mode", next: "Set wsrep_mode = REPLICATE_MYISAM there."},
-		"wsrep_strict_ddl":                {class: convert.Approximated, what: "; it is a word of wsrep_mode", next: "Set wsrep_mode = STRICT_REPLICATION there."},
-		"binlog_space_limit":              {class: convert.Approximated, what: "; its binary logs may fill the disk", next: "Set binlog_expire_logs_seconds."},
-		"max_binlog_total_size":           {class: convert.Approximated, what: "; its binary logs may fill the disk", next: "Set binlog_expire_logs_seconds."},
-		"max_tmp_session_space_usage":     {class: convert.Approximated, what: "; one query may fill the disk with temporary tables"},
-		"max_tmp_total_space_usage":       {class: convert.Approximated, what: "; queries may fill the disk with temporary tables"},
-		"innodb_data_file_buffering":      {class: convert.Approximated, what: "; see innodb_flush_method there"},
-		"innodb_data_file_write_through":  {class: convert.Approximated, what: "; see innodb_flush_method there"},
-		"innodb_log_file_write_through":   {class: convert.Approximated, what: "; see innodb_flush_method there"},
-		"character_set_collations":        {class: convert.Approximated, what: "; a table made without a collation gets the old one of its character set", next: "Name the collation where tables are made."},
-		"block_encryption_mode":           {class: convert.Approximated, what: ": AES_ENCRYPT without a mode uses aes-128-ecb", next: "Name the mode as the function's last argument, where both releases know it."},
-		"redirect_url":                    {class: convert.Approximated, what: "; clients are not sent elsewhere"},
+		"wsrep_causal_reads": {
+			class: convert.Approximated, what: "; reads in a cluster may be older",
+			next: "Set wsrep_sync_wait = 1.",
+		},
+		"wsrep_replicate_myisam": {
+			class: convert.Approximated, what: "; it is a word of wsrep_mode",
+			next: "Set wsrep_mode = REPLICATE_MYISAM there.",
+		},
+		"wsrep_strict_ddl": {
+			class: convert.Approximated, what: "; it is a word of wsrep_mode",
+			next: "Set wsrep_mode = STRICT_REPLICATION there.",
+		},
+		"binlog_space_limit": {
+			class: convert.Approximated, what: "; its binary logs may fill the disk",
+			next: "Set binlog_expire_logs_seconds.",
+		},
+		"max_binlog_total_size": {
+			class: convert.Approximated, what: "; its binary logs may fill the disk",
+			next: "Set binlog_expire_logs_seconds.",
+		},
+		"max_tmp_session_space_usage":    {class: convert.Approximated, what: "; one query may fill the disk with temporary tables"},
+		"max_tmp_total_space_usage":      {class: convert.Approximated, what: "; queries may fill the disk with temporary tables"},
+		"innodb_data_file_buffering":     {class: convert.Approximated, what: "; see innodb_flush_method there"},
+		"innodb_data_file_write_through": {class: convert.Approximated, what: "; see innodb_flush_method there"},
+		"innodb_log_file_write_through":  {class: convert.Approximated, what: "; see innodb_flush_method there"},
+		"character_set_collations": {
+			class: convert.Approximated, what: "; a table made without a collation gets the old one of its character set",
+			next: "Name the collation where tables are made.",
+		},
+		"block_encryption_mode": {
+			class: convert.Approximated, what: ": AES_ENCRYPT without a mode uses aes-128-ecb",
+			next: "Name the mode as the function's last argument, where both releases know it.",
+		},
+		"redirect_url": {class: convert.Approximated, what: "; clients are not sent elsewhere"},
 	}
 	return mariaEach(w, func(d *conf.Doc, p state.Path, l *conf.Line, name string) {
 		if !unknown(w, "mariadb", name) {
@@ -159,7 +183,10 @@ func mariaValues(w *convert.Work) error {
 	return mariaEach(w, func(d *conf.Doc, p state.Path, l *conf.Line, name string) {
 		value := conf.MySQL().Plain(l.Value)
 		if name == "innodb_doublewrite" && strings.EqualFold(value, "fast") && w.To.Number < w.From.Number {
-			w.Tell(convert.Finding{Path: p, Line: l.No, What: "MariaDB of " + there(w) + " does not know “fast”; innodb_doublewrite is on there, which is as safe and a little slower."})
+			w.Tell(convert.Finding{
+				Path: p, Line: l.No,
+				What: "MariaDB of " + there(w) + " does not know “fast”; innodb_doublewrite is on there, which is as safe and a little slower.",
+			})
 			d.Set(l, "ON")
 			return
 		}
@@ -200,7 +227,10 @@ func mariaSections(w *convert.Work) error {
 				if version != from || len(settingsOf(d, s.Name)) == 0 {
 					continue
 				}
-				w.Tell(convert.Finding{Path: p, Line: s.No, What: fmt.Sprintf("Section [%s] is for version %s alone; it is [%s-%s] there.", s.Name, from, name, to)})
+				w.Tell(convert.Finding{
+					Path: p, Line: s.No,
+					What: fmt.Sprintf("Section [%s] is for version %s alone; it is [%s-%s] there.", s.Name, from, name, to),
+				})
 				d.Rename(s, name+"-"+to)
 			}
 		})
@@ -212,7 +242,8 @@ func settingsOf(d *conf.Doc, section string) []*conf.Line {
 	return slices.DeleteFunc(d.Settings(), func(l *conf.Line) bool { return l.Section != section })
 }
 
-// mariaPins writes what the other version assumes otherwise into a file of its own, behind the image's and before people's. What only a stock file of this
+// mariaPins writes what the other version assumes otherwise into a file of its own, behind the image's and before people's. What
+// only a stock file of this
 // image says counts as assumed: that file follows the image.
 func mariaPins(w *convert.Work) error {
 	pins := []pin{
@@ -266,7 +297,8 @@ func mariaPins(w *convert.Work) error {
 			continue
 		}
 		set = append(set, fmt.Sprintf("%-31s= %s", n.param, onOff(was)))
-		told = append(told, fmt.Sprintf("%s was not said and means %s here and %s there; it is written into %s, so that %s.", n.param, onOff(was), onOff(is), path.Base(string(p)), n.why))
+		told = append(told, fmt.Sprintf("%s was not said and means %s here and %s there; it is written into %s, so that %s.",
+			n.param, onOff(was), onOff(is), path.Base(string(p)), n.why))
 	}
 	if len(told) == 0 {
 		return nil

@@ -10,7 +10,8 @@ import (
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
-// NFS carries the settings of the kernel's server: from Debian 12 on /etc/nfs.conf has what /etc/default/nfs-* had. /etc/exports is the same in all.
+// NFS carries the settings of the kernel's server: from Debian 12 on /etc/nfs.conf has what /etc/default/nfs-* had. /etc/exports is
+// the same in all.
 func NFS() []convert.Step {
 	return []convert.Step{
 		{
@@ -72,7 +73,10 @@ func nfsForward(w *convert.Work) error {
 		}
 		local.Append(section, key+"="+value)
 		done = append(done, l)
-		w.Tell(convert.Finding{Path: p, Line: l.No, What: fmt.Sprintf("%s is said as %s=%s in [%s] of /%s there.", l.Name, key, value, section, nfsLocal)})
+		w.Tell(convert.Finding{
+			Path: p, Line: l.No,
+			What: fmt.Sprintf("%s is said as %s=%s in [%s] of /%s there.", l.Name, key, value, section, nfsLocal),
+		})
 	}
 	for _, p := range w.Changed(string(nfsServer), string(nfsCommon)) {
 		for _, l := range conf.Parse(conf.Shell(), w.Text(p)).Settings() {
@@ -89,7 +93,10 @@ func nfsForward(w *convert.Work) error {
 				nfsSplit(w, p, l, "statd", value, set)
 			case "RPCSVCGSSDOPTS", "RPCNFSDPRIORITY":
 				if value != "" && value != "0" {
-					w.Tell(convert.Finding{Class: convert.Ignored, Path: p, Line: l.No, What: l.Name + " is not read there; the daemon is started by the image."})
+					w.Tell(convert.Finding{
+						Class: convert.Ignored, Path: p, Line: l.No,
+						What: l.Name + " is not read there; the daemon is started by the image.",
+					})
 				}
 			}
 		}

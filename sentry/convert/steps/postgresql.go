@@ -86,9 +86,18 @@ func pgEach(w *convert.Work, f func(d *conf.Doc, p state.Path, l *conf.Line, nam
 
 func pgUnknown(w *convert.Work) error {
 	notes := map[string]note{
-		"promote_trigger_file":     {class: convert.Approximated, what: "; a standby becomes a primary by command only", next: "Use pg_ctlcluster … promote, or SELECT pg_promote(), there."},
-		"old_snapshot_threshold":   {class: convert.Approximated, what: "; long queries keep old rows as long as they last", next: "End long ones by idle_in_transaction_session_timeout."},
-		"vacuum_defer_cleanup_age": {class: convert.Approximated, what: "; queries on a standby may be cancelled", next: "Set hot_standby_feedback = on on the standby."},
+		"promote_trigger_file": {
+			class: convert.Approximated, what: "; a standby becomes a primary by command only",
+			next: "Use pg_ctlcluster … promote, or SELECT pg_promote(), there.",
+		},
+		"old_snapshot_threshold": {
+			class: convert.Approximated, what: "; long queries keep old rows as long as they last",
+			next: "End long ones by idle_in_transaction_session_timeout.",
+		},
+		"vacuum_defer_cleanup_age": {
+			class: convert.Approximated, what: "; queries on a standby may be cancelled",
+			next: "Set hot_standby_feedback = on on the standby.",
+		},
 		"db_user_namespace": {
 			class: convert.Blocking, what: ": users called name@database could not log in",
 			next: "Give these users names without a database, and say in pg_hba.conf who may use which.",
@@ -96,14 +105,23 @@ func pgUnknown(w *convert.Work) error {
 		"operator_precedence_warning":       {class: convert.Ignored, what: ", and warns of nothing"},
 		"stats_temp_directory":              {class: convert.Ignored, what: ", and keeps statistics in memory"},
 		"vacuum_cleanup_index_scale_factor": {class: convert.Ignored, what: ", and has ignored it for long"},
-		"allow_alter_system":                {class: convert.Approximated, what: "; ALTER SYSTEM works there", next: "Keep superusers' roles to those who may change settings."},
-		"reserved_connections":              {class: convert.Approximated, what: "; only superusers have connections of their own", next: "Raise superuser_reserved_connections if monitoring must come in."},
-		"scram_iterations":                  {class: convert.Approximated, what: "; passwords that are set there get 4096 rounds"},
-		"transaction_timeout":               {class: convert.Approximated, what: "; long transactions go on", next: "statement_timeout and idle_in_transaction_session_timeout are there."},
-		"summarize_wal":                     {class: convert.Approximated, what: "; backups there are whole ones only"},
-		"sync_replication_slots":            {class: convert.Approximated, what: "; slots do not follow a failover"},
-		"createrole_self_grant":             {class: convert.Ignored, what: ", and roles with CREATEROLE may do more there"},
-		"event_triggers":                    {class: convert.Approximated, what: "; event triggers fire there"},
+		"allow_alter_system": {
+			class: convert.Approximated, what: "; ALTER SYSTEM works there",
+			next: "Keep superusers' roles to those who may change settings.",
+		},
+		"reserved_connections": {
+			class: convert.Approximated, what: "; only superusers have connections of their own",
+			next: "Raise superuser_reserved_connections if monitoring must come in.",
+		},
+		"scram_iterations": {class: convert.Approximated, what: "; passwords that are set there get 4096 rounds"},
+		"transaction_timeout": {
+			class: convert.Approximated, what: "; long transactions go on",
+			next: "statement_timeout and idle_in_transaction_session_timeout are there.",
+		},
+		"summarize_wal":          {class: convert.Approximated, what: "; backups there are whole ones only"},
+		"sync_replication_slots": {class: convert.Approximated, what: "; slots do not follow a failover"},
+		"createrole_self_grant":  {class: convert.Ignored, what: ", and roles with CREATEROLE may do more there"},
+		"event_triggers":         {class: convert.Approximated, what: "; event triggers fire there"},
 	}
 	return pgEach(w, func(d *conf.Doc, p state.Path, l *conf.Line, name string) {
 		if !unknown(w, "postgresql", name) {
@@ -145,7 +163,10 @@ func pgValues(w *convert.Work) error {
 		if _, err := fmt.Sscanf(strings.TrimSuffix(value, "kB"), "%d", &kb); err != nil || kb >= 1024 || strings.TrimRight(strings.TrimSuffix(value, "kB"), "0123456789 ") != "" {
 			return
 		}
-		w.Tell(convert.Finding{Path: p, Line: l.No, What: fmt.Sprintf("PostgreSQL of %s takes no less than 1MB for maintenance_work_mem and would not start with %s; it gets 1MB.", there(w), value)})
+		w.Tell(convert.Finding{
+			Path: p, Line: l.No,
+			What: fmt.Sprintf("PostgreSQL of %s takes no less than 1MB for maintenance_work_mem and would not start with %s; it gets 1MB.", there(w), value),
+		})
 		d.Set(l, "1MB")
 	})
 }
@@ -161,7 +182,10 @@ func pgZones(w *convert.Work) error {
 		}
 		zone := conf.PostgreSQL().Plain(l.Value)
 		if now, ok := zones[strings.ToLower(zone)]; ok {
-			w.Tell(convert.Finding{Path: p, Line: l.No, What: fmt.Sprintf("The time zone %s is not there, and PostgreSQL would not start; %s is the same zone.", zone, now)})
+			w.Tell(convert.Finding{
+				Path: p, Line: l.No,
+				What: fmt.Sprintf("The time zone %s is not there, and PostgreSQL would not start; %s is the same zone.", zone, now),
+			})
 			d.Set(l, "'"+now+"'")
 		}
 	})
@@ -170,7 +194,10 @@ func pgZones(w *convert.Work) error {
 func pgPasswordWord(w *convert.Work) error {
 	return pgEach(w, func(d *conf.Doc, p state.Path, l *conf.Line, name string) {
 		if v := conf.PostgreSQL().Plain(l.Value); name == "password_encryption" && plainWord(v) == "yes" {
-			w.Tell(convert.Finding{Path: p, Line: l.No, What: "password_encryption = " + v + " is no word of PostgreSQL's there, which would not start; md5 means the same."})
+			w.Tell(convert.Finding{
+				Path: p, Line: l.No,
+				What: "password_encryption = " + v + " is no word of PostgreSQL's there, which would not start; md5 means the same.",
+			})
 			d.Set(l, "md5")
 		}
 	})
@@ -257,7 +284,10 @@ func pgMove(w *convert.Work) error {
 			cluster, _, _ := strings.Cut(string(p[len(old)+1:]), "/")
 			if !told[cluster] && dir == "etc/postgresql/" {
 				told[cluster] = true
-				w.Tell(convert.Finding{Path: p, What: fmt.Sprintf("The configuration of cluster %s lies in /etc/postgresql/%s/%s there.", cluster, to, cluster)})
+				w.Tell(convert.Finding{
+					Path: p,
+					What: fmt.Sprintf("The configuration of cluster %s lies in /etc/postgresql/%s/%s there.", cluster, to, cluster),
+				})
 			}
 			w.Move(p, dir+state.Path(to)+p[len(old):])
 		}
@@ -300,7 +330,8 @@ func pgPins(w *convert.Work) error {
 				continue
 			}
 			set = append(set, fmt.Sprintf("%s = '%s'", n.param, was))
-			told = append(told, fmt.Sprintf("%s was not said and means %s here and %s there; it is written out, so that %s.", n.param, was, is, n.why))
+			told = append(told, fmt.Sprintf("%s was not said and means %s here and %s there; it is written out, so that %s.",
+				n.param, was, is, n.why))
 		}
 		if len(told) == 0 {
 			continue

@@ -13,7 +13,8 @@ import (
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
-// TestThereAndBackAtRandom mixes the lines of all cases, between any two releases: what nobody touched on the other side comes back as it was, what was
+// TestThereAndBackAtRandom mixes the lines of all cases, between any two releases: what nobody touched on the other side comes back
+// as it was, what was
 // changed there stays changed, and no step fails.
 func TestThereAndBackAtRandom(t *testing.T) {
 	var paths []state.Path

@@ -78,24 +78,39 @@ func sambaUnknown(w *convert.Work) error {
 	notes := map[string]note{
 		"clientusespnegoprincipal": {class: convert.Ignored, what: ", and never takes a name from the other side, which is safer"},
 		"directorynamecachesize":   {class: convert.Ignored, what: sameWay},
-		"cldapport":                {class: convert.Approximated, what: "; it answers at port 389", next: "Nothing, unless the domain controller is asked at another port."},
-		"sharebackend":             {class: convert.Ignored, what: sameWay},
-		"nishomedir":               {class: convert.Blocking, what: ": homes from NIS are not found", next: "Name the homes' server in the users' accounts."},
-		"homedirmap":               {class: convert.Ignored, what: ", which was for NIS"},
-		"smb3unixextensions":       {class: convert.Approximated, what: "; Linux clients see files as Windows clients do", next: "Mount with the option nounix there if a client complains."},
-		"smb3directoryleases":      {class: convert.Ignored, what: "; clients ask a little more often"},
+		"cldapport": {
+			class: convert.Approximated, what: "; it answers at port 389",
+			next: "Nothing, unless the domain controller is asked at another port.",
+		},
+		"sharebackend": {class: convert.Ignored, what: sameWay},
+		"nishomedir": {
+			class: convert.Blocking, what: ": homes from NIS are not found",
+			next: "Name the homes' server in the users' accounts.",
+		},
+		"homedirmap":          {class: convert.Ignored, what: ", which was for NIS"},
+		"smb3unixextensions":  {class: convert.Approximated, what: "; Linux clients see files as Windows clients do", next: "Mount with the option nounix there if a client complains."},
+		"smb3directoryleases": {class: convert.Ignored, what: "; clients ask a little more often"},
 		"syncmachinepasswordtokeytab": {
 			class: convert.Approximated, what: ": keytabs are not written when the machine's password changes",
 			next: "After a change of the machine's password there: net ads keytab create.",
 		},
 		"serversupportkrb5netlogon": {class: convert.Ignored, what: ", and members use the older way, which works"},
-		"tlstrustsystemcas":         {class: convert.Approximated, what: "; it trusts only the certificates of “tls cafile”", next: "Name /etc/ssl/certs/ca-certificates.crt as “tls cafile”."},
-		"tlscadirectories":          {class: convert.Approximated, what: "; it trusts only the certificates of “tls cafile”", next: "Put the certificates into one file and name it as “tls cafile”."},
+		"tlstrustsystemcas": {
+			class: convert.Approximated, what: "; it trusts only the certificates of “tls cafile”",
+			next: "Name /etc/ssl/certs/ca-certificates.crt as “tls cafile”.",
+		},
+		"tlscadirectories": {
+			class: convert.Approximated, what: "; it trusts only the certificates of “tls cafile”",
+			next: "Put the certificates into one file and name it as “tls cafile”.",
+		},
 		"addcfunctionallevel": {
 			class: convert.Blocking, what: ", and can be a domain controller of level 2008 R2 only",
 			next: "Leave the level of the domain at 2008 R2 as long as one server runs " + there(w) + ".",
 		},
-		"dnshostname":     {class: convert.Approximated, what: "; the name is made of “netbios name” and the realm", next: "Look whether the two names are the same."},
+		"dnshostname": {
+			class: convert.Approximated, what: "; the name is made of “netbios name” and the realm",
+			next: "Look whether the two names are the same.",
+		},
 		"wsppropertyfile": {class: convert.Ignored, what: ", and has no search by Windows' protocol"},
 	}
 	for _, p := range sambaFiles(w) {
@@ -190,7 +205,10 @@ func sambaPins(w *convert.Work) error {
 				continue
 			}
 			d.Append("global", fmt.Sprintf("\t# As Debian %d has it: %s.", w.From.Number, n.why), "\t"+n.param+" = "+was)
-			w.Tell(convert.Finding{Path: p, What: fmt.Sprintf("%s was not said and means %s here and %s there; it is written out, so that %s.", n.param, was, is, n.why)})
+			w.Tell(convert.Finding{
+				Path: p,
+				What: fmt.Sprintf("%s was not said and means %s here and %s there; it is written out, so that %s.", n.param, was, is, n.why),
+			})
 		}
 	})
 	return nil

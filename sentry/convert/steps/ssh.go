@@ -222,7 +222,10 @@ func sshUnknown(w *convert.Work) error {
 			class: convert.Blocking, what: ": whoever is refused here could log in there",
 			next: "Write DenyUsers, or ForceCommand /bin/false in the Match block, in its place.",
 		},
-		"pamservicename":  {class: convert.Approximated, what: ", and asks PAM as sshd", next: "Look whether /etc/pam.d/sshd says what the other file does."},
+		"pamservicename": {
+			class: convert.Approximated, what: ", and asks PAM as sshd",
+			next: "Look whether /etc/pam.d/sshd says what the other file does.",
+		},
 		"sshdsessionpath": {class: convert.Ignored, what: ", and has no such program"},
 		"sshdauthpath":    {class: convert.Ignored, what: ", and has no such program"},
 	}

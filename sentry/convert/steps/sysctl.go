@@ -15,7 +15,8 @@ func Sysctl() []convert.Step {
 	}}
 }
 
-// sysctlMove moves the file to where it is read last, as it was, and back. Its name is one that nobody else uses: a way back that has to look at other
+// sysctlMove moves the file to where it is read last, as it was, and back. Its name is one that nobody else uses: a way back that
+// has to look at other
 // files would not know what was changed in between.
 func sysctlMove(ahead bool) func(*convert.Work) error {
 	return func(w *convert.Work) error {
