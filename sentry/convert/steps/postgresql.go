@@ -124,7 +124,7 @@ func pgUnknown(w *convert.Work) error {
 		"event_triggers":         {class: convert.Approximated, what: "; event triggers fire there"},
 	}
 	return pgEach(w, func(d *conf.Doc, p state.Path, l *conf.Line, name string) {
-		if !unknown(w, "postgresql", name) {
+		if !unknown(w, "postgresql", name) || slices.Contains([]string{"force_parallel_mode", "debug_parallel_query", "trace_recovery_messages"}, name) {
 			return
 		}
 		n, ok := notes[name]
@@ -138,7 +138,7 @@ func pgUnknown(w *convert.Work) error {
 	})
 }
 
-// pgNames has what the server's own listing leaves out.
+// pgNames has what is called otherwise. The server's own listing leaves these out, as they are for its programmers.
 func pgNames(w *convert.Work) error {
 	return pgEach(w, func(d *conf.Doc, p state.Path, l *conf.Line, name string) {
 		switch {
@@ -235,7 +235,7 @@ func pgLibraries(w *convert.Work) error {
 		modules := w.To.Services["postgresql"].Modules
 		for _, m := range list(conf.PostgreSQL().Plain(l.Value)) {
 			m = strings.TrimSuffix(path.Base(strings.Trim(m, `"`)), ".so")
-			if len(modules) == 0 || slices.ContainsFunc(modules, func(have string) bool { return strings.TrimSuffix(path.Base(have), ".so") == m }) {
+			if len(modules) == 0 || slices.Contains(pgOwnLibraries(), m) || slices.ContainsFunc(modules, func(have string) bool { return strings.TrimSuffix(path.Base(have), ".so") == m }) {
 				continue
 			}
 			w.Tell(convert.Finding{
@@ -245,6 +245,11 @@ func pgLibraries(w *convert.Work) error {
 			})
 		}
 	})
+}
+
+// pgOwnLibraries are the server's own that can be preloaded and are no extensions, so that facts may not list them; they are in all three releases.
+func pgOwnLibraries() []string {
+	return []string{"auto_explain", "auth_delay", "passwordcheck", "sepgsql", "plpgsql", "pg_stat_statements", "pg_prewarm"}
 }
 
 // pgPaths rewrites the version in paths and in what Debian's own file says.

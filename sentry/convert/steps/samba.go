@@ -122,7 +122,7 @@ func sambaUnknown(w *convert.Work) error {
 			for _, l := range d.Settings() {
 				folded := conf.Samba().Fold(l.Name)
 				name, ok := params[folded]
-				if !ok || w.To.Knows("samba", name) {
+				if !ok || !unknown(w, "samba", name) || slices.Contains([]string{"unixextensions", "smb1unixextensions", "smbencrypt", "serversmbencrypt"}, folded) {
 					continue
 				}
 				n, ok := notes[folded]

@@ -21,6 +21,12 @@ func SSH() []convert.Step {
 			Forward: sshNames(false), Back: sshNames(true),
 		},
 		{
+			ID: "ssh-unknown-11", Service: "ssh", Old: 11, Class: convert.Approximated,
+			Title:  "sshd: RequiredRSASize, ChannelTimeout, UnusedConnectionTimeout and others that the older one does not know",
+			Source: "measured: sshd -T of both",
+			Back:   sshUnknown,
+		},
+		{
 			ID: "ssh-dss", Service: "ssh", Old: 12, Class: convert.Approximated,
 			Title:   "sshd: ssh-dss in lists of algorithms, DSA host keys",
 			Source:  "release notes of OpenSSH 10.0; measured: sshd -t of both",
@@ -57,16 +63,20 @@ func sshFiles(w *convert.Work) []state.Path {
 	return w.Changed("etc/ssh/sshd_config", "etc/ssh/sshd_config.d/*.conf")
 }
 
-func sshNames(back bool) func(*convert.Work) error {
-	names := [][2]string{
+// sshRenamed are the names of OpenSSH 8.4 and those since.
+func sshRenamed() [][2]string {
+	return [][2]string{
 		{"ChallengeResponseAuthentication", "KbdInteractiveAuthentication"},
 		{"PubkeyAcceptedKeyTypes", "PubkeyAcceptedAlgorithms"},
 		{"HostbasedAcceptedKeyTypes", "HostbasedAcceptedAlgorithms"},
 	}
+}
+
+func sshNames(back bool) func(*convert.Work) error {
 	return func(w *convert.Work) error {
 		for _, p := range sshFiles(w) {
 			edit(w, conf.SSHD(), p, func(d *conf.Doc) {
-				for i, n := range names {
+				for i, n := range sshRenamed() {
 					from, to := n[0], n[1]
 					if back {
 						from, to = to, from
@@ -222,6 +232,12 @@ func sshUnknown(w *convert.Work) error {
 			class: convert.Blocking, what: ": whoever is refused here could log in there",
 			next: "Write DenyUsers, or ForceCommand /bin/false in the Match block, in its place.",
 		},
+		"requiredrsasize": {
+			class: convert.Approximated, what: "; it takes RSA keys from 1024 bits on",
+			next: "Take short RSA keys out of authorized_keys.",
+		},
+		"channeltimeout":          {class: convert.Approximated, what: "; idle channels stay open"},
+		"unusedconnectiontimeout": {class: convert.Approximated, what: "; connections without a channel stay open"},
 		"pamservicename": {
 			class: convert.Approximated, what: ", and asks PAM as sshd",
 			next: "Look whether /etc/pam.d/sshd says what the other file does.",
@@ -233,7 +249,7 @@ func sshUnknown(w *convert.Work) error {
 		edit(w, conf.SSHD(), p, func(d *conf.Doc) {
 			for _, l := range d.Settings() {
 				name := strings.ToLower(l.Name)
-				if !unknown(w, "ssh", name) {
+				if !unknown(w, "ssh", name) || slices.ContainsFunc(sshRenamed(), func(n [2]string) bool { return strings.EqualFold(n[0], name) || strings.EqualFold(n[1], name) }) {
 					continue
 				}
 				n, ok := notes[name]

@@ -12,6 +12,7 @@ import (
 
 	"sayasystems.com/atlas/sentry/convert"
 	"sayasystems.com/atlas/sentry/convert/conf"
+	"sayasystems.com/atlas/sentry/convert/facts"
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
@@ -41,9 +42,13 @@ type note struct {
 // there names the release that a text goes to.
 func there(w *convert.Work) string { return fmt.Sprintf("Debian %d", w.To.Number) }
 
-// unknown tells whether the daemon of this release knows a setting and the other's does not.
+// unknown tells whether the daemon of this release knows a setting and the other's does not, or takes it and does nothing with it any more.
 func unknown(w *convert.Work, service, param string) bool {
-	return w.From.Knows(service, param) && !w.To.Knows(service, param)
+	if !w.From.Knows(service, param) {
+		return false
+	}
+	ignored := func(r *facts.Release) bool { return r.Services[service].Params[param].Status == facts.Ignored }
+	return !w.To.Knows(service, param) || ignored(w.To) && !ignored(w.From)
 }
 
 // takeOut makes a remark of a setting that the other release does not know, or gives it the name that it has there, and tells it.
