@@ -32,6 +32,7 @@ func MariaDB() []convert.Step {
 				Source:  "measured: conffiles of both packages",
 				Forward: mariaMove("50-mysql-clients.cnf", "50-mariadb-clients.cnf"), Back: mariaMove("50-mariadb-clients.cnf", "50-mysql-clients.cnf"),
 			})
+			add("plugins", "plugins that one side lacks (plugin_load_add)", convert.Package, mariaPlugins)
 			add("values", "words in optimizer_switch, old_mode and innodb_doublewrite that one side does not know", convert.Approximated, mariaValues)
 		}
 		add("unknown", "options that one side does not know or ignores: "+gone, convert.Ignored, mariaUnknown)
@@ -214,6 +215,27 @@ func mariaValues(w *convert.Work) error {
 			quote = l.Value[:1]
 		}
 		d.Set(l, quote+strings.Join(left, ",")+quote)
+	})
+}
+
+// mariaPlugins tells of plugins that are in one side's package and not in the other's; the server would go on without them, and without the users that
+// they let in or the tables that they keep.
+func mariaPlugins(w *convert.Work) error {
+	return mariaEach(w, func(_ *conf.Doc, p state.Path, l *conf.Line, name string) {
+		if name != "plugin_load" && name != "plugin_load_add" {
+			return
+		}
+		for _, m := range strings.FieldsFunc(conf.MySQL().Plain(l.Value), func(r rune) bool { return r == ';' || r == ',' }) {
+			if _, file, named := strings.Cut(m, "="); named {
+				m = file
+			}
+			if m = strings.TrimSuffix(strings.TrimSpace(m), ".so"); missing(w, "mariadb", m) {
+				w.Tell(convert.Finding{
+					Path: p, Line: l.No, What: fmt.Sprintf("MariaDB of %s has no plugin %s; what needs it does not work there.", there(w), m),
+					Next: "Build that server's image with the package that has it (mariadb-plugin-…).",
+				})
+			}
+		}
 	})
 }
 
