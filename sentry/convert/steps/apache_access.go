@@ -23,8 +23,8 @@ type apacheScope struct {
 	htaccess    bool
 	host        string   // the virtual host that it belongs to; "" = all
 	override    []string // AllowOverride
-	grantedOnly bool // every Require says "all granted"
-	closedOnly  bool // every Require says "all denied"
+	grantedOnly bool     // every Require says "all granted"
+	closedOnly  bool     // every Require says "all denied"
 }
 
 type apacheFile struct {
@@ -226,7 +226,9 @@ func (s *apacheScope) access() (lines []string, satisfyAny bool) {
 			deny = append(deny, l.Args[1:]...)
 		}
 	}
-	anyone := func(list []string) bool { return slices.ContainsFunc(list, func(s string) bool { return strings.EqualFold(s, "all") }) }
+	anyone := func(list []string) bool {
+		return slices.ContainsFunc(list, func(s string) bool { return strings.EqualFold(s, "all") })
+	}
 	granted, denied := []string{"Require all granted"}, []string{"Require all denied"}
 	notDenied := append([]string{"<RequireAll>", "\tRequire all granted"}, append(apacheIndent(apacheRequire(deny, true)), "</RequireAll>")...)
 	if allowFirst {
