@@ -121,8 +121,8 @@ func dovecotComment(s string) string {
 		}
 	}
 	if quote != 0 { // an apostrophe in a value quotes nothing
-		if i := strings.Index(s, " #"); i >= 0 {
-			return strings.TrimSpace(s[:i])
+		if before, _, ok := strings.Cut(s, " #"); ok {
+			return strings.TrimSpace(before)
 		}
 	}
 	return s

@@ -2,6 +2,7 @@ package conf
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -103,8 +104,8 @@ func (p Postfix) Bytes() []byte {
 
 // Get gives the value of a setting of main.cf, of which the last wins, and its line in Lines; -1 if it is not set.
 func (p Postfix) Get(name string) (value string, line int) {
-	for i := len(p.Lines) - 1; i >= 0; i-- {
-		if n, v := p.Lines[i].Setting(); n == name {
+	for i, v := range slices.Backward(p.Lines) {
+		if n, v := v.Setting(); n == name {
 			return v, i
 		}
 	}

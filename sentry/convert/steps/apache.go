@@ -11,7 +11,7 @@ import (
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
-// Apache's steps. Debian's three releases have the same 2.4 with the same modules; what differs is PHP's module, and the words of 2.2 that
+// Apache gives the web server's steps. Debian's three releases have the same 2.4 with the same modules; what differs is PHP's module, and the words of 2.2 that
 // mod_access_compat still understands where it is enabled.
 func Apache() []convert.Step {
 	both := func(old int) []convert.Step {

@@ -11,7 +11,7 @@ import (
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
-// Dovecot's step: 2.4 reads another language than 2.3. Each file that people changed is said anew line by line; what has no counterpart
+// Dovecot gives the mailboxes' step: 2.4 reads another language than 2.3. Each file that people changed is said anew line by line; what has no counterpart
 // becomes a comment and is told. The image's own files (dovecot.conf and conf.d/*-atlas*.conf) follow the release by themselves.
 func Dovecot() []convert.Step {
 	return []convert.Step{{

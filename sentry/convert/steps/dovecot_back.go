@@ -160,18 +160,19 @@ func (d *dovecotWork) backLocation(l conf.DovecotLine, in string, at int) {
 		return ""
 	}
 	dir := get("mail_path")
-	out := l.Value + ":" + dir
+	var out strings.Builder
+	out.WriteString(l.Value + ":" + dir)
 	for _, key := range []string{"mail_inbox_path", "mailbox_list_layout", "mail_index_path", "mail_control_path", "mail_alt_path", "mail_volatile_path", "mail_index_private_path"} {
 		if v := get(key); v != "" && (l.Value != "maildir" || v != dir && v != "maildir++") {
-			out += ":" + dovecotLocation[key] + "=" + v
+			out.WriteString(":" + dovecotLocation[key] + "=" + v)
 		}
 	}
 	key := "mail_location"
 	if in == "namespace" {
 		key = "location"
 	}
-	d.say(l, key+" = "+out)
-	d.tell(l, "", fmt.Sprintf("Where mail is kept is one setting there: %s = %s.", key, out), "")
+	d.say(l, key+" = "+out.String())
+	d.tell(l, "", fmt.Sprintf("Where mail is kept is one setting there: %s = %s.", key, out.String()), "")
 }
 
 func (d *dovecotWork) backDatabase(l conf.DovecotLine, i, stop int) {

@@ -73,7 +73,7 @@ func (d *dovecotWork) plugin(l conf.DovecotLine, i, stop int) {
 		name = "User quota"
 	}
 	if driver != "" || len(quota) > 0 {
-		d.out.WriteString(fmt.Sprintf("quota %q {\n  driver = count\n", name))
+		fmt.Fprintf(&d.out, "quota %q {\n  driver = count\n", name)
 		for _, q := range quota {
 			d.out.WriteString("  " + q + "\n")
 		}

@@ -16,8 +16,13 @@ func TestDovecotVars(t *testing.T) {
 		{"100%%", "100%%"},
 		{"%U{user}", "%{user | upper}"},
 		{"$default_internal_user", "$SET:default_internal_user"},
-		{"%", "%"}, {"5% x", "5% x"}, {"a$1", "a$1"},
-		{"%Hu", ""}, {"%{foo}", ""}, {"%-1n", ""}, {"%Ed", ""},
+		{"%", "%"},
+		{"5% x", "5% x"},
+		{"a$1", "a$1"},
+		{"%Hu", ""},
+		{"%{foo}", ""},
+		{"%-1n", ""},
+		{"%Ed", ""},
 	} {
 		got, err := dovecotVars(c.old)
 		if (err != nil) != (c.now == "") || err == nil && got != c.now {

@@ -14,8 +14,9 @@ var dovecotLetters = map[byte]string{
 }
 
 var (
-	dovecotShort = regexp.MustCompile(`^%(-?\d*(?:\.-?\d+)?)([LUE]*)([a-z])`)
-	dovecotLong  = regexp.MustCompile(`^%([LU]*)\{([a-z_]+)\}`)
+	dovecotShort    = regexp.MustCompile(`^%(-?\d*(?:\.-?\d+)?)([LUE]*)([a-z])`)
+	dovecotVariable = regexp.MustCompile(`^%[{a-zA-Z0-9-]`)
+	dovecotLong     = regexp.MustCompile(`^%([LU]*)\{([a-z_]+)\}`)
 )
 
 // dovecotVars puts the variables of 2.4 for those of 2.3. What it cannot say is an error.
@@ -71,7 +72,7 @@ func dovecotVars(s string) (string, error) {
 				name += fmt.Sprintf(" | substr(%d, %d)", f, w)
 			}
 		} else {
-			if len(s) > 1 && strings.IndexByte("{", s[1]) < 0 && !('a' <= s[1] && s[1] <= 'z' || 'A' <= s[1] && s[1] <= 'Z' || '0' <= s[1] && s[1] <= '9' || s[1] == '-') || len(s) == 1 {
+			if !dovecotVariable.MatchString(s) { // a percent sign like any other
 				b.WriteByte('%')
 				s = s[1:]
 				continue

@@ -14,7 +14,7 @@ import (
 // phpVersions says which PHP each release has: /etc/php/8.2.
 var phpVersions = map[int]string{11: "7.4", 12: "8.2", 13: "8.4"}
 
-// PHP's steps. Debian keeps the settings below a directory that is called by the version; each step looks at the files where they are after
+// PHP gives the steps of PHP. Debian keeps the settings below a directory that is called by the version; each step looks at the files where they are after
 // the ones before it.
 func PHP() []convert.Step {
 	var out []convert.Step

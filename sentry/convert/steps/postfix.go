@@ -17,7 +17,7 @@ const (
 	postfixMaster = "etc/postfix/master.cf"
 )
 
-// Postfix's steps. The compatibility level of main.cf stays what it is, and with it the defaults that depend on it.
+// Postfix gives the mail transfer's steps. The compatibility level of main.cf stays what it is, and with it the defaults that depend on it.
 func Postfix() []convert.Step {
 	return []convert.Step{
 		{
@@ -186,17 +186,23 @@ type postfixDefault struct {
 func postfixDefaults() []postfixDefault {
 	return []postfixDefault{
 		{
-			"smtpd_forbid_bare_newline", [2]string{"no", "normalize"}, nil,
+			"smtpd_forbid_bare_newline",
+			[2]string{"no", "normalize"},
+			nil,
 			[2]string{"When no old program sends mail through this server any more, set it to normalize: that closes a way to smuggle in forged mail.", ""},
 		},
 		{
-			"smtpd_forbid_unauth_pipelining", [2]string{"no", "yes"}, nil,
+			"smtpd_forbid_unauth_pipelining",
+			[2]string{"no", "yes"},
+			nil,
 			[2]string{"When no old program sends mail through this server any more, set it to yes: that stops careless senders of spam.", ""},
 		},
 		{"milter_default_action", [2]string{"tempfail", "shutdown"}, []string{"smtpd_milters", "non_smtpd_milters"}, [2]string{}},
 		{
-			"smtp_tls_dane_insecure_mx_policy", [2]string{"${{$smtp_tls_security_level} == {dane} ? {dane} : {may}}", "dane"},
-			[]string{"smtp_tls_policy_maps"}, [2]string{},
+			"smtp_tls_dane_insecure_mx_policy",
+			[2]string{"${{$smtp_tls_security_level} == {dane} ? {dane} : {may}}", "dane"},
+			[]string{"smtp_tls_policy_maps"},
+			[2]string{},
 		},
 	}
 }
