@@ -1,0 +1,5 @@
+package steps
+
+import "testing"
+
+func TestPHP(t *testing.T) { nested(t, "php", PHP()) }

@@ -1,0 +1,5 @@
+package steps
+
+import "testing"
+
+func TestPostfix(t *testing.T) { nested(t, "postfix", Postfix()) }
