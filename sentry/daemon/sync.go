@@ -18,6 +18,7 @@ import (
 	"sayasystems.com/atlas/image/pack"
 	"sayasystems.com/atlas/image/siteconf"
 	"sayasystems.com/atlas/roles"
+	"sayasystems.com/atlas/sentry/convert/steps"
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/peers"
 	"sayasystems.com/atlas/sentry/sync/apply"
@@ -175,7 +176,7 @@ func (s *synchronizer) serve(ctx context.Context, st initapi.State) error {
 	}
 	stale := func() bool { return !reflect.DeepEqual(conf, d.settings()) }
 	cfg := engine.Config{
-		Dir: dir, Root: "/", Places: places, Server: d.server.Name, Versions: v, Role: st.Role, Facts: facts, ImageRoot: layout.ImageDir, Stale: stale, Ready: s.ready,
+		Dir: dir, Root: "/", Places: places, Server: d.server.Name, Versions: v, Role: st.Role, Facts: facts, ImageRoot: layout.ImageDir, Steps: steps.All(), Stale: stale, Ready: s.ready,
 		Helper: check.Helper{Command: []string{self, CheckVerb}}, Services: orders{initapi.NewClient("").Patient()},
 		Findings: &s.findings, Changed: d.hub.publish, Log: d.log, Prober: prober{d},
 	}
