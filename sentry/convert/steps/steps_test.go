@@ -157,7 +157,11 @@ func TestGolden(t *testing.T) {
 			}
 		})
 	}
+	nested := slices.Concat(Apache(), PHP(), Postfix(), Dovecot()) // their cases are in testdata/nested
 	for _, s := range All() {
+		if slices.ContainsFunc(nested, func(n convert.Step) bool { return n.ID == s.ID }) {
+			continue
+		}
 		for ahead, f := range map[bool]func(*convert.Work) error{true: s.Forward, false: s.Back} {
 			if f != nil && !seen[fmt.Sprintf("%s %t", s.ID, ahead)] && !silent[fmt.Sprintf("%s %t", s.ID, ahead)] {
 				t.Errorf("no case has step %s speak (to the newer release: %t)", s.ID, ahead)
