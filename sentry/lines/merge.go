@@ -23,7 +23,7 @@ func Merge(base, ours, theirs []string) ([]string, []Clash) {
 		// The next stretch of base that both have unchanged, and what is before it.
 		sa, sb := next(a, at), next(b, at)
 		from := max(sa.base, sb.base)
-		for from < min(sa.base+sa.n, sb.base+sb.n, len(base)) == false && from < len(base) {
+		for from >= min(sa.base+sa.n, sb.base+sb.n) && from < len(base) {
 			switch { // the two do not overlap: go on in the one that ends first
 			case sa.base+sa.n <= from:
 				sa = next(a, from)

@@ -169,7 +169,7 @@ func (e *Engine) shared(head state.Commit, theirs convert.Stock) (*convert.Tree,
 			return nil
 		}
 		f := convert.File{Entry: entry}
-		if was, ok := theirs.Files[p]; entry.Kind == state.File && !(ok && was.Equal(entry)) {
+		if was, ok := theirs.Files[p]; entry.Kind == state.File && (!ok || !was.Equal(entry)) {
 			var err error
 			if f.Data, err = e.content(entry.Data); err != nil {
 				return err
@@ -239,9 +239,5 @@ func (e *Engine) tellConverted(list []convert.Finding) {
 		told[id] = true
 		e.cfg.Findings.Set(initapi.Finding{ID: id, Severity: severity, Where: e.cfg.Server, What: fmt.Sprintf("%s of the primary, on %s: %s", place, e.cfg.Server, f.What), Next: f.Next})
 	}
-	for _, f := range e.cfg.Findings.List() {
-		if strings.HasPrefix(f.ID, findConvert) && !told[f.ID] {
-			e.cfg.Findings.Clear(f.ID)
-		}
-	}
+	e.cfg.Findings.clearAll(findConvert, func(rest string) bool { return told[findConvert+rest] })
 }

@@ -26,7 +26,8 @@ func TestVersions(t *testing.T) {
 		"left":  {"etc/passwd": "root:x:0:0::/root:/bin/sh\n", "etc/group": "root:x:0:\n", "etc/motd": "Debian 12\n", "etc/web/site.conf": "listen 1\n", "etc/web/mime": "old\n", "etc/only12": "x\n"},
 		"right": {"etc/passwd": "root:x:0:0::/root:/bin/sh\n_new:x:9:9::/:/bin/false\n", "etc/group": "root:x:0:\n", "etc/motd": "Debian 13\n", "etc/web/site.conf": "bind 1\n", "etc/web/mime": "new\n", "etc/only13": "y\n"},
 	}
-	left, right := siteOf(t, plan{broken: true,
+	left, right := siteOf(t, plan{
+		broken: true,
 		prepare: func(s *server) {
 			for p, text := range images[s.name] {
 				write(t, filepath.Join(s.dir, "image", p), text)
