@@ -181,6 +181,9 @@ func (s *Server) makeCGroup() (string, error) {
 	}
 	lab := filepath.Join(root, s.Office.Name())
 	dir := filepath.Join(lab, s.Name)
+	if _, err := os.Stat(dir); err == nil {
+		s.removeCGroup() // left over: it may pass controllers down, and then nothing can be started in it
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("make cgroup: %w", err)
 	}
