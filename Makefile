@@ -50,7 +50,7 @@ test-md: build ## disk sets on real md arrays, in user-mode Linux
 	  $(GO) test -count=1 -timeout 15m -run TestInUserModeLinux ./initsvc/storage/md
 
 test-namespace: ## the main job in the namespace lab (root)
-	ATLAS_LAB_TESTS=namespace ATLAS_OUT=$(abspath $(OUT)) $(GO) test -count=1 -timeout 20m -v ./build/lab/e2e
+	ATLAS_LAB_TESTS=namespace ATLAS_OUT=$(abspath $(OUT)) $(GO) test -count=1 -timeout 30m -v ./build/lab/e2e
 
 twin-silence: ## what a twin sends, listened to at the switch for ten minutes, and all its ports scanned (KIND=namespace|vm, not auto)
 	ATLAS_LAB_TESTS=$(if $(filter vm,$(KIND)),vm,namespace) ATLAS_CAPTURE=600 ATLAS_LONG=1 ATLAS_OUT=$(abspath $(OUT)) $(GO) test -count=1 -timeout 90m -v -run TestTwin ./build/lab/e2e
