@@ -4,14 +4,14 @@
 // people have changed, and change as few bytes of them as they can. Convert runs the steps on the way from one release to the other over a
 // Tree. What the image ships and nobody changed is not converted: it follows the image of the server (Defaults).
 //
-// There and back gives the same text: what a conversion made, and what it made it of, is kept (Kept), and the way back merges what was
-// changed in between into the text from before. So a setting that the newer release does not know is not lost on the older one.
+// There and back gives the same text: Keep notes what a conversion made, and what it made it of, and Return merges what was changed in
+// between into the text from before. So a setting that the newer release does not know is not lost on the older one. Nobody keeps it on a set yet.
 //
 // Every step tells what it did as findings: moved, renamed, default pinned, … blocking. A blocking one means that a failover would not work,
 // and is told on the secondary long before.
 //
-// The same code runs on a secondary for each change of the primary, and at boot when a set meets an image of another release. It does no
-// I/O and knows no clock; the services' own checkers and effective settings prove its results elsewhere.
+// It runs on a secondary for each change of the primary (sentry/sync/engine); it is made to run at boot too, when a set meets an image of
+// another release, and does not yet. It does no I/O and knows no clock; the services' own checkers and probes prove its results elsewhere.
 package convert
 
 import (

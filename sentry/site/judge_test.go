@@ -49,6 +49,8 @@ func TestReadiness(t *testing.T) {
 		reason string // part of the first
 	}{
 		{"healthy", func(*Site) {}, initapi.VerdictYes, ""},
+		{"another release", func(s *Site) { left(s).Release, right(s).Report.State.Release = "12", "13" }, initapi.VerdictNo, "RIGHT runs Debian 13, LEFT Debian 12"},
+		{"the same release", func(s *Site) { left(s).Release, right(s).Report.State.Release = "13", "13" }, initapi.VerdictYes, ""},
 		{"one server", func(s *Site) { s.Servers = s.Servers[:1] }, initapi.VerdictNo, "only one server"},
 		{"peer never heard", func(s *Site) { right(s).Report, right(s).Seen = nil, time.Time{} }, initapi.VerdictUnknown, "RIGHT has not answered yet"},
 		{"peer silent for 21 s", func(s *Site) { right(s).Seen = now.Add(-21 * time.Second) }, initapi.VerdictUnknown, "RIGHT is unknown since"},

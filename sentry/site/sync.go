@@ -46,6 +46,25 @@ func syncReasons(s Site) []Reason {
 	return out
 }
 
+// releaseReasons tells of servers whose sets could not run in each other: services' data are not brought from one release of Debian to another.
+func releaseReasons(s Site) []Reason {
+	prim := s.ByRole(roles.Primary)
+	if len(prim) != 1 || prim[0].Report.State == nil {
+		return nil
+	}
+	p := prim[0].Report.State.Release
+	var out []Reason
+	for _, v := range s.ByRole(roles.Secondary) {
+		if st := v.Report.State; st != nil && p != "" && st.Release != "" && st.Release != p {
+			out = append(out, Reason{
+				Server: v.Name, Text: fmt.Sprintf("%s runs Debian %s, %s Debian %s: after a swap services would not find their data as they need them.", strings.ToUpper(v.Name), st.Release, strings.ToUpper(prim[0].Name), p),
+				Next: "Do not swap. Install the same release on both servers.",
+			})
+		}
+	}
+	return out
+}
+
 // peerReason tells why secondary v is not known to be in step with primary p.
 func peerReason(p, v Server, now time.Time) (Reason, bool) {
 	name := strings.ToUpper(v.Name)
