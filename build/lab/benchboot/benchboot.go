@@ -160,9 +160,11 @@ func (b *bench) prepare(ctx context.Context, tools toolsroot.Root, tree string, 
 	}
 	for _, server := range []string{ours, theirs} {
 		fmt.Fprintf(b.out, "first boot of %s, which is not measured\n", title(server))
-		if _, err := b.boot(ctx, server); err != nil {
+		boot, err := b.boot(ctx, server)
+		if err != nil {
 			return err
 		}
+		fmt.Fprintf(b.out, "  ready after %.1f s\n", boot.Ready.Seconds())
 	}
 	return nil
 }
