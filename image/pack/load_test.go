@@ -34,7 +34,7 @@ func TestLoad(t *testing.T) {
 		Check:  &Check{Command: []string{"/usr/sbin/web", "-t"}, User: "web", Timeout: "30s", Show: []string{"/run/web"}},
 		Exports: []Export{{
 			Name: "users.sql", Title: "Users", Watch: []string{"/var/lib/web"}, Every: "1s", Changed: []string{"/bin/a"}, Dump: []string{"/bin/b"},
-			Load: []string{"/bin/c"}, User: "web", Timeout: "1m", Secret: true,
+			Load: []string{"/bin/c"}, User: "web", Timeout: "1m", Secret: true, Clients: []string{"/usr/bin/webuser"},
 		}},
 		Own: []string{"/etc/web.own"}, Derived: []string{"/etc/web.*"}, Derive: &Derive{Command: []string{"/bin/d"}, Timeout: "1m"},
 		Dir: dir,

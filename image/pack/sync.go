@@ -44,6 +44,9 @@ type Export struct {
 	User    string   `yaml:"user,omitempty" json:"user,omitempty"`       // of all three commands; root if empty
 	Timeout string   `yaml:"timeout,omitempty" json:"timeout,omitempty"` // of each of them; "1m" if empty
 	Secret  bool     `yaml:"secret,omitempty" json:"secret,omitempty"`   // it holds passwords or their hashes: shown with those blotted out
+	// Clients are the programs, by absolute paths and not by links, that people on the server change it with. Who started one of them right
+	// before a change was found is told as its author; without one the service is.
+	Clients []string `yaml:"clients,omitempty" json:"clients,omitempty"`
 }
 
 // Derive is run on a server after paths of the pack have changed there and before the service is told: it makes the Derived paths anew
@@ -139,6 +142,11 @@ func (l *loaded) checkExports() error {
 			}
 			if err := checkTemplate(l.f, w, p); err != nil {
 				return err
+			}
+		}
+		for j, p := range e.Clients {
+			if !absolute(p) {
+				return l.f.Errorf(fmt.Sprintf("%s.clients[%d]", key, j), "%q must be the absolute path of a program", p)
 			}
 		}
 		if err := checkDuration(l.f, key+".every", e.Every); err != nil {

@@ -38,7 +38,7 @@ func habits() []habit {
 		},
 		{
 			name: "smbpasswd", before: "id esmb >/dev/null 2>&1 || useradd esmb", do: `printf 'Etest-1\nEtest-1\n' | smbpasswd -s -a esmb`,
-			who: state.Who{Service: "samba"}, paths: []state.Path{"@db/samba/users"}, live: "pdbedit -u esmb >/dev/null", after: "userdel esmb",
+			who: root("smbpasswd"), paths: []state.Path{"@db/samba/users"}, live: "pdbedit -u esmb >/dev/null", after: "userdel esmb",
 		},
 		{
 			name: "a2ensite", do: `printf '<VirtualHost *:80>\nServerName etest.office.example\nRedirect / /etest-site\n</VirtualHost>\n' >/etc/apache2/sites-available/etest.conf
@@ -72,29 +72,29 @@ dn: olcDatabase={1}mdb,cn=config
 changetype: modify
 add: olcDbIndex
 olcDbIndex: employeeNumber eq
-X`, who: state.Who{Service: "openldap"}, paths: []state.Path{"@db/openldap/config.ldif"},
+X`, who: root("ldapmodify"), paths: []state.Path{"@db/openldap/config.ldif"},
 			live: "ldapsearch -LLL -Q -Y EXTERNAL -H ldapi:/// -b 'olcDatabase={1}mdb,cn=config' -s base olcDbIndex | grep -q employeeNumber",
 		},
 		{
-			name: "createuser", do: pg + `createuser -d esync && runuser -u postgres -- psql -qc 'GRANT pg_monitor TO esync'`, who: state.Who{Service: "postgresql"},
+			name: "createuser", do: pg + `createuser -d esync && runuser -u postgres -- psql -qc 'GRANT pg_monitor TO esync'`, who: state.Who{Program: "createuser", User: "postgres", Login: "root", From: "10.7.0.100"},
 			paths: []state.Path{"@db/postgresql/roles.sql"}, live: pg + `psql -Atc "SELECT pg_has_role(oid, 'pg_monitor', 'member') AND rolcreatedb FROM pg_roles WHERE rolname = 'esync'" | grep -qx t`,
 		},
 		{
-			name: "CREATE USER", do: `mariadb -e "CREATE USER 'esync'@'%' IDENTIFIED BY 'Etest-1'; GRANT SELECT ON notes.* TO 'esync'@'%'"`, who: state.Who{Service: "mariadb"},
+			name: "CREATE USER", do: `mariadb -e "CREATE USER 'esync'@'%' IDENTIFIED BY 'Etest-1'; GRANT SELECT ON notes.* TO 'esync'@'%'"`, who: root("mariadb"),
 			paths: []state.Path{"@db/mariadb/users.sql"}, live: `mariadb -Ne "SHOW GRANTS FOR 'esync'@'%'" 2>/dev/null | grep -q 'SELECT ON .notes'`,
 		},
 		{
 			name: "group policy", do: `KRB5_CONFIG=/var/lib/samba-ad/private/krb5.conf samba-tool gpo create esync -s /etc/samba/addc.conf -U "Administrator%$(cat /etc/atlas/addc-admin.secret)" \
--H "ldap://$(sed -n 's/^interfaces = //p' /etc/samba/addc-address.conf)"`, who: state.Who{Service: "addc"}, paths: []state.Path{"@db/addc/policies"},
+-H "ldap://$(sed -n 's/^interfaces = //p' /etc/samba/addc-address.conf)"`, who: root("samba-tool"), paths: []state.Path{"@db/addc/policies"},
 			live: `g=$(ldbsearch -H /var/lib/samba-ad/private/sam.ldb '(displayName=esync)' cn | sed -n 's/^cn: //p'); [ -n "$g" ] && [ -f "/var/lib/samba-ad/state/sysvol/ad.office.example/Policies/$g/GPT.INI" ]`,
 		},
 		{
 			name: "password rules of the domain", do: "samba-tool domain passwordsettings set --min-pwd-length=11 -s /etc/samba/addc.conf",
-			who: state.Who{Service: "addc"}, paths: []state.Path{"@db/addc/policies"},
+			who: root("samba-tool"), paths: []state.Path{"@db/addc/policies"},
 			live: "samba-tool domain passwordsettings show -s /etc/samba/addc.conf | grep -q 'Minimum password length: 11'",
 		},
 		{
-			name: "kadmin addprinc", do: "kadmin.local addprinc -pw Etest-1 esync", who: state.Who{Service: "kerberos"}, paths: []state.Path{"@db/kerberos/realm.dump"},
+			name: "kadmin addprinc", do: "kadmin.local addprinc -pw Etest-1 esync", who: root("kadmin.local"), paths: []state.Path{"@db/kerberos/realm.dump"},
 			live: "kadmin.local listprincs | grep -q ^esync@",
 		},
 		{

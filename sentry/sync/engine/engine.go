@@ -241,7 +241,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer e.background.Wait()
 	defer cancel()
-	w, err := watch.New(watch.Options{Root: e.cfg.Root, Roots: roots(e.facts.Packs), Skip: e.ignored, Log: e.log, Own: e.cfg.Own})
+	o := watch.Options{Root: e.cfg.Root, Roots: roots(e.facts.Packs), Skip: e.ignored, Log: e.log, Own: e.cfg.Own}
+	for _, x := range e.facts.Exports {
+		o.Clients = append(o.Clients, x.Clients...)
+	}
+	w, err := watch.New(o)
 	if err != nil {
 		return fmt.Errorf("watch files: %w", err)
 	}

@@ -36,6 +36,7 @@ type Export struct {
 	Changed Command       // cheap; another output means: dump. No Args: dump always
 	Dump    Command
 	Load    Command
+	Clients []string // programs that people change it with
 }
 
 // exports starts what looks at databases.
@@ -60,11 +61,12 @@ func trigger(c chan struct{}) {
 func (e *Engine) export(ctx context.Context, x Export, told <-chan struct{}) {
 	id := "sync-export-" + x.Service + "-" + x.Path.Base()
 	var seen, mark string
-	failed := time.Time{}
+	failed, last := time.Time{}, time.Now()
 	for {
-		now := e.written(x)
+		now, before := e.written(x), last
+		last = time.Now()
 		if now != seen || len(x.Watch) == 0 {
-			err := e.dump(ctx, x, &mark)
+			err := e.dump(ctx, x, &mark, before.Add(-clientTime))
 			switch {
 			case ctx.Err() != nil:
 				return
@@ -113,8 +115,11 @@ var (
 	errLoaded   = errors.New("it was loaded meanwhile")
 )
 
-// dump records an export if it has changed.
-func (e *Engine) dump(ctx context.Context, x Export, mark *string) error {
+// clientTime is how long before a change its author's program may have been started: an earlier look may have come in between.
+const clientTime = 3 * time.Second
+
+// dump records an export if it has changed, by whoever used one of its programs since then.
+func (e *Engine) dump(ctx context.Context, x Export, mark *string, since time.Time) error {
 	if !e.ready(x.Service) {
 		return errNotReady
 	}
@@ -136,7 +141,7 @@ func (e *Engine) dump(ctx context.Context, x Export, mark *string) error {
 			if n := e.loadings[x.Path].Load(); n != before || n%2 == 1 {
 				return errLoaded
 			}
-			e.recordExport(ctx, x, text)
+			e.recordExport(ctx, x, text, since)
 			return nil
 		})
 	}
@@ -156,8 +161,12 @@ func noFile(p state.Path, text []byte) []history.Edit {
 }
 
 // recordExport is done in the loop.
-func (e *Engine) recordExport(ctx context.Context, x Export, text []byte) {
-	e.record(ctx, noFile(x.Path, text), history.Meta{Who: state.Who{Service: x.Service}, Title: "changed " + strings.ToLower(x.Title[:1]) + x.Title[1:], Image: e.cfg.Image}, 0)
+func (e *Engine) recordExport(ctx context.Context, x Export, text []byte, since time.Time) {
+	who := state.Who{Service: x.Service}
+	if by, ok := e.watcher.Started(x.Clients, since); ok {
+		who = by
+	}
+	e.record(ctx, noFile(x.Path, text), history.Meta{Who: who, Title: "changed " + strings.ToLower(x.Title[:1]) + x.Title[1:], Image: e.cfg.Image}, 0)
 }
 
 // load makes a database equal to the text in the history.

@@ -74,7 +74,7 @@ func FactsOf(packs []pack.Pack, vars pack.Vars, conf siteconf.Site) (Facts, erro
 }
 
 func addExport(list []Export, p pack.Pack, x pack.Export, v pack.Vars) ([]Export, error) {
-	out := Export{Service: p.Name, Path: class.ExportPath(p.Name, x.Name), Title: x.Title, Every: duration(x.Every)}
+	out := Export{Service: p.Name, Path: class.ExportPath(p.Name, x.Name), Title: x.Title, Every: duration(x.Every), Clients: x.Clients}
 	for _, c := range []struct {
 		key  string
 		args []string

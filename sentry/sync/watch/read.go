@@ -91,7 +91,9 @@ func (w *Watcher) programs(who *authors, buf []byte) {
 	events, _ := parse(buf[:n]) // what is lost of these is no harm
 	for _, e := range events {
 		if e.name != "" {
-			who.runs(e.pid, e.name, time.Now())
+			now := time.Now()
+			who.runs(e.pid, e.name, now)
+			w.noteStart(who, e.pid, e.name, now)
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,6 +46,8 @@ type Options struct {
 	// Programs are directories whose programs are noted when they start, since many have ended when their changes are read. Nil stands for
 	// the usual ones; empty for none.
 	Programs []state.Path
+	// Clients are programs, by their paths, whose starts are kept for Started.
+	Clients []string
 }
 
 // Action is what one author did, or a part of it.
@@ -92,6 +95,10 @@ type Watcher struct {
 	problems map[string]error
 	told     map[string]error // problems before the last walk
 	stats    Stats
+
+	clients  map[string]bool // names of Options.Clients
+	startsMu sync.Mutex      // over starts
+	starts   []launched
 }
 
 // New begins to watch: what is changed after it returns is told by Run. So look at everything once after New, not before.
@@ -115,11 +122,19 @@ func New(o Options) (*Watcher, error) {
 	if o.Programs == nil {
 		o.Programs = []state.Path{"usr/bin", "usr/sbin", "usr/local/bin", "usr/local/sbin", "bin", "sbin"}
 	}
-	k.programs(o.Programs)
 	w := &Watcher{
 		opts: o, log: o.Log, kernel: k, out: newOutbox(), self: os.Getpid(),
-		tree: newTree(), group: newGrouper(), problems: map[string]error{},
+		tree: newTree(), group: newGrouper(), problems: map[string]error{}, clients: map[string]bool{},
 	}
+	programs := slices.Clone(o.Programs)
+	for _, c := range o.Clients {
+		p := state.Path(strings.TrimPrefix(c, "/"))
+		w.clients[p.Base()] = true
+		if !slices.Contains(programs, p.Dir()) {
+			programs = append(programs, p.Dir())
+		}
+	}
+	k.programs(programs)
 	if err := w.SetRoots(o.Roots); err != nil {
 		k.close()
 		return nil, err
