@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"os"
+	"strings"
 	"testing"
 
 	"sayasystems.com/atlas/sentry/sync/history"
@@ -33,4 +34,29 @@ func TestDumpDuringRollback(t *testing.T) {
 	if list := newest(); len(list) != 3 || list[0].ID != got.Commit.ID {
 		t.Errorf("%d changes are recorded, the newest is %q; want 3, the newest the rollback", len(list), list[0].Title)
 	}
+}
+
+// TestDatabaseGoesBack: what came with a state that a probe of the secondary fails with is taken out of the database again.
+func TestDatabaseGoesBack(t *testing.T) {
+	t.Parallel()
+	dumps := database(`cat $1`, goodLoad)
+	left, right, _, p := probedSite(t, dumps)
+	eventually(t, "one on right", func() bool { return right.read("db/roles") == "one\n" && right.engine.Status().InStep })
+	p.set(Good, func(context.Context) Found {
+		if strings.Contains(right.read("db/roles"), "two") {
+			return Bad
+		}
+		return Good
+	})
+	write(t, left.path("db/roles"), "two\n")
+	eventually(t, "refused", func() bool { return right.finding("sync-refused") })
+	eventually(t, "one again", func() bool { return right.read("db/roles") == "one\n" })
+	if right.finding("sync-local-change") {
+		t.Error("the way back is taken for a change by somebody")
+	}
+	pause()
+	write(t, left.path("db/roles"), "three\n")
+	eventually(t, "three on right", func() bool {
+		return right.read("db/roles") == "three\n" && right.engine.Status().InStep && !right.finding("sync-refused")
+	})
 }

@@ -324,7 +324,11 @@ func (e *Engine) look(ctx context.Context, paths []state.Path) []history.Edit {
 		here[item.Path] = true
 		entry := item.Entry
 		d := history.Edit{Path: item.Path, Entry: &entry}
-		if entry.Kind == state.File && entry.Hard == "" && e.differs(d) {
+		if !e.differs(d) {
+			e.good(item)
+			continue
+		}
+		if entry.Kind == state.File && entry.Hard == "" {
 			if one := e.one(item.Path); len(one) == 1 && one[0].Entry != nil {
 				one[0].Entry.Hard = entry.Hard
 				d = one[0]
