@@ -93,7 +93,7 @@ func (v *verbs) up() *cobra.Command {
 	f.StringVar(&o.Kind, "kind", "vm", "vm, namespace, or auto: vm where KVM works, else namespace")
 	f.IntVar(&o.Servers, "servers", 2, "2 or 3 (the third gets no disk set)")
 	f.StringVar(&o.Image, "image", "", "atlas-VERSION.img (default: the newest in out)")
-	f.StringToStringVar(&o.Others, "other-image", nil, "`SERVER=FILE` for a server that runs another image (namespace lab)")
+	f.StringToStringVar(&o.Others, "other-image", nil, "`SERVER=FILE` for a server that runs another image")
 	f.IntVar(&o.Disks, "disks", 2, "disks in each set")
 	f.Float64Var(&gib, "disk-size", 1, "size of each disk in GiB")
 	f.IntVar(&o.MemoryMiB, "memory", 1024, "MiB for each virtual machine")
@@ -206,7 +206,7 @@ func (v *verbs) power() *cobra.Command {
 				from := ""
 				switch {
 				case usb || cd:
-					if _, err := l.Stick(ctx); err != nil {
+					if _, err := l.Stick(ctx, args[1]); err != nil {
 						return err
 					}
 					if from = vm.Stick; cd {

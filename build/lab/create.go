@@ -64,9 +64,6 @@ func (l *Lab) create(ctx context.Context, o Options, p *progress) error {
 		return err
 	}
 	for n, file := range o.Others {
-		if state.Kind != folder.Namespace {
-			return errors.New("servers of different images are for the namespace lab: --kind namespace")
-		}
 		if !slices.Contains(names()[:o.Servers], n) {
 			return fmt.Errorf("--other-image names %s; the servers are %s", n, strings.Join(names()[:o.Servers], ", "))
 		}

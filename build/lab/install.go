@@ -81,7 +81,7 @@ func (l *Lab) Install(ctx context.Context, name string) error {
 // Answers puts install.yaml for a server onto the stick; "" takes it off, so that the installer asks. erase allows disks
 // that hold something to be overwritten.
 func (l *Lab) Answers(ctx context.Context, name string, erase bool) error {
-	st, err := l.Stick(ctx)
+	st, err := l.Stick(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -181,19 +181,27 @@ func (l *Lab) newDisk() (string, error) {
 	return serial, l.Folder.NewDisk(folder.Disk{Serial: serial, Model: diskModel, Size: state.DiskSize}, state.Kind == folder.VM)
 }
 
-// Stick returns the install stick.
-func (l *Lab) Stick(ctx context.Context) (stick.Stick, error) {
+// Stick returns the install stick for a server; "" stands for any that runs the lab's image.
+func (l *Lab) Stick(ctx context.Context, server string) (stick.Stick, error) {
 	state, err := l.Folder.Load()
 	if err != nil {
 		return stick.Stick{}, err
 	}
 	st := stick.Stick{Folder: l.Folder, Kind: state.Kind}
+	if server != "" {
+		if st.Server, err = state.Server(server); err != nil {
+			return st, err
+		}
+	}
 	if state.Kind == folder.VM {
 		tools, err := toolsroot.Ensure(ctx, nil)
 		if err != nil {
 			return stick.Stick{}, err
 		}
 		st.Tools = tools.Path
+	}
+	if st.Server.Image != "" {
+		state.Image = st.Server.Image
 	}
 	return st, st.Make(ctx, l.Folder.Image(state))
 }

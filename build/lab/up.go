@@ -17,7 +17,7 @@ type Options struct {
 	Kind      string            // folder.VM (default), folder.Namespace, or "auto": vm where KVM works, else namespace
 	Servers   int               // 2 (default) or 3
 	Image     string            // atlas-VERSION.img; the newest in ./out
-	Others    map[string]string // image of a server that runs another one, by its name; in the namespace lab
+	Others    map[string]string // image of a server that runs another one, by its name
 	Disks     int               // in each set; 2
 	DiskSize  int64             // bytes; 1 GiB
 	MemoryMiB int               // 1024

@@ -216,7 +216,7 @@ func (s *Server) startAccess(context.Context) (string, error) {
 	if err != nil {
 		errs = append(errs, err)
 	}
-	s.weighSentry(20)
+	s.weigh(sentryName, whileBooting)
 	own := slices.DeleteFunc(slices.Clone(packs), func(p pack.Pack) bool { return p.Scope != "server" })
 	own = append(own, sentryPack(s.o.Dirs.Lib))
 	for _, p := range own {
@@ -235,10 +235,12 @@ func (s *Server) startService(p pack.Pack, log *logfile.File) error {
 	return s.supervisor().Start(p.Name)
 }
 
+const sentryName = "sentry"
+
 // sentryPack is sentry as the supervisor sees it. It is part of every image, so it is no folder among the packs.
 func sentryPack(lib string) pack.Pack {
 	return pack.Pack{
-		Name: "sentry", Title: "Sentry", Scope: "server",
+		Name: sentryName, Title: "Sentry", Scope: "server",
 		Processes: []pack.Process{{
 			Name: "sentry", Command: []string{filepath.Join(lib, "sentry"), "daemon"},
 			Ready: pack.Ready{TCP: layout.DashboardPort, Timeout: "90s"}, StopTimeout: "10s",

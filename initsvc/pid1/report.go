@@ -60,25 +60,40 @@ func (s *Server) finish(_ context.Context, outcome string) {
 	if !changed {
 		return
 	}
-	s.weighSentry(100)
+	s.weighAll()
 	s.log.Info("boot finished", "outcome", outcome, "total", s.sinceKernel().Round(time.Millisecond))
 	if err := s.saveReport(); err != nil {
 		s.log.Warn("boot report not kept", "err", err)
 	}
 }
 
-// weighSentry gives sentry its share of a busy processor. While the server boots the services go first: there is little to verify before they run.
-func (s *Server) weighSentry(share int) {
+// whileBooting is the share of the processor of what clients can wait for, and of sentry: there is little to verify before services run.
+const whileBooting = 10
+
+// weigh gives a service its share of a busy processor.
+func (s *Server) weigh(name string, share int) {
 	s.mu.Lock()
 	t := s.tree
 	s.mu.Unlock()
 	if t == nil {
 		return
 	}
-	if g, err := t.Group("services/sentry"); err == nil {
+	if g, err := t.Group("services/" + name); err == nil {
 		g.Weight(share)
 	}
 }
+
+// weighAll gives every service the same share, when the boot is over.
+func (s *Server) weighAll() {
+	s.weigh(sentryName, everyone)
+	for _, p := range s.sitePacks() {
+		if inBackground(p, s.sitePacks()) {
+			s.weigh(p.Name, everyone)
+		}
+	}
+}
+
+const everyone = 100
 
 func (s *Server) saveReport() error {
 	dir := filepath.Join(s.o.Dirs.State, "boot")

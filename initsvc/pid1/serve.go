@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"sayasystems.com/atlas/image/pack"
@@ -202,6 +203,7 @@ func (s *Server) plan() network.Plan {
 
 func (s *Server) raiseAddress(ctx context.Context) (string, error) {
 	p := s.plan()
+	p.Fenced = s.startEarly
 	// From here on something is up that has to be taken down at the end, whatever Raise says.
 	s.mu.Lock()
 	s.st.raised = true
@@ -264,12 +266,53 @@ func (s *Server) startSite() ([]string, error) {
 	defer s.changing.Unlock()
 	var names []string
 	var errs []error
-	for _, p := range s.sitePacks() {
-		if err := s.startSiteService(p); err != nil {
+	packs := s.sitePacks()
+	for _, p := range packs {
+		if err := s.startOnce(p, inBackground(p, packs)); err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		names = append(names, p.Name)
 	}
 	return names, errors.Join(errs...)
+}
+
+// startEarly starts what serves nobody while it is asked whether the service address is free: the processor has nothing else to do then.
+func (s *Server) startEarly() {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	packs := s.sitePacks()
+	for _, p := range packs {
+		if len(p.Needs) > 0 || !inBackground(p, packs) {
+			continue
+		}
+		if err := s.startOnce(p, true); err != nil { // it is tried again with the others, and told then
+			s.log.Warn("not started early", "service", p.Name, "err", err)
+		}
+	}
+}
+
+// startOnce starts a service of the site that was not started yet in this boot.
+func (s *Server) startOnce(p pack.Pack, background bool) error {
+	s.mu.Lock()
+	begun := slices.Contains(s.st.begun, p.Name)
+	s.mu.Unlock()
+	if begun {
+		return nil
+	}
+	if background {
+		s.weigh(p.Name, whileBooting)
+	}
+	if err := s.startSiteService(p); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.st.begun = append(s.st.begun, p.Name)
+	s.mu.Unlock()
+	return nil
+}
+
+// inBackground tells whether a client can wait for a pack: it has no port, and no other pack needs it.
+func inBackground(p pack.Pack, all []pack.Pack) bool {
+	return len(p.Ports) == 0 && !slices.ContainsFunc(all, func(q pack.Pack) bool { return slices.Contains(q.Needs, p.Name) })
 }

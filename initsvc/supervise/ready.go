@@ -14,11 +14,12 @@ import (
 	"sayasystems.com/atlas/image/pack"
 )
 
-// Pauses between two looks whether a process is ready: a command costs a small machine more than what it asks for, so it is run less and
-// less often.
+// Pauses between two looks whether a process is ready. A small machine is busy while it boots, and a look costs it something (a command more
+// than what it asks for), so there are less and less of them.
 const (
 	poll     = 100 * time.Millisecond
-	pollMost = 2 * time.Second
+	pollMost = 2 * time.Second // of a command
+	dialMost = 400 * time.Millisecond
 )
 
 // notifySocket listens for sd_notify(3) messages of one process.
@@ -81,11 +82,11 @@ func waitReady(ctx context.Context, r pack.Ready, address, root string, n *notif
 			return ctx.Err()
 		}
 	case r.TCP > 0:
-		return until(ctx, 1, dial("tcp", net.JoinHostPort(address, strconv.Itoa(r.TCP)), r.Ask, r.Answers))
+		return until(ctx, 1.1, dialMost, dial("tcp", net.JoinHostPort(address, strconv.Itoa(r.TCP)), r.Ask, r.Answers))
 	case r.Socket != "":
-		return until(ctx, 1, dial("unix", root+r.Socket, "", ""))
+		return until(ctx, 1.1, dialMost, dial("unix", root+r.Socket, "", ""))
 	case len(r.Command) > 0:
-		return until(ctx, 1.25, ask)
+		return until(ctx, 1.25, pollMost, ask)
 	}
 	return nil // nothing to wait for: started is ready
 }
@@ -124,10 +125,10 @@ func dial(network, address, question, answer string) func(context.Context) error
 	}
 }
 
-// until calls f until it succeeds or ctx ends; then its last error is told. The pauses between grow by the factor.
-func until(ctx context.Context, factor float64, f func(context.Context) error) error {
+// until calls f until it succeeds or ctx ends; then its last error is told. The pauses between grow by the factor, up to most.
+func until(ctx context.Context, factor float64, most time.Duration, f func(context.Context) error) error {
 	var last error
-	for pause := poll; ; pause = min(time.Duration(float64(pause)*factor), pollMost) {
+	for pause := poll; ; pause = min(time.Duration(float64(pause)*factor), most) {
 		err := f(ctx)
 		if err == nil {
 			return nil

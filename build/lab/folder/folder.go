@@ -204,8 +204,13 @@ func (f Folder) Shelf(serial string) string { return f.path("shelf", serial) }
 // Arrays is the namespace lab's directory of arrays.
 func (f Folder) Arrays() string { return f.path("arrays") }
 
-// StickImage is the vm lab's install stick, StickDir the namespace lab's.
-func (f Folder) StickImage() string { return f.path("stick.img") }
+// StickImage is the vm lab's install stick, StickDir the namespace lab's. A server with another image than the lab's has its own.
+func (f Folder) StickImage(s Server) string {
+	if s.Image == "" {
+		return f.path("stick.img")
+	}
+	return f.path("servers", s.Name, "stick.img")
+}
 
 // StickDir is the namespace lab's install stick.
 func (f Folder) StickDir() string { return f.path("stick") }

@@ -113,6 +113,7 @@ func prune(n *yaml.Node) {
 type Stick struct {
 	Folder folder.Folder
 	Kind   string
+	Server folder.Server // that it is for
 	Tools  string // the tools root, for a virtual server's stick
 }
 
@@ -124,10 +125,10 @@ func (s Stick) Make(ctx context.Context, image string) error {
 		}
 		return nil
 	}
-	if _, err := os.Stat(s.Folder.StickImage()); err == nil {
+	if _, err := os.Stat(s.Folder.StickImage(s.Server)); err == nil {
 		return nil
 	}
-	if err := folder.Copy(ctx, image, s.Folder.StickImage()); err != nil {
+	if err := folder.Copy(ctx, image, s.Folder.StickImage(s.Server)); err != nil {
 		return fmt.Errorf("make the install stick: %w", err)
 	}
 	return nil
@@ -183,13 +184,13 @@ func (s Stick) Read(ctx context.Context, name string) ([]byte, error) {
 
 // mtool runs one of the mtools on the stick's first partition.
 func (s Stick) mtool(ctx context.Context, in []byte, name string, args ...string) ([]byte, error) {
-	img := s.Folder.StickImage()
+	img := s.Folder.StickImage(s.Server)
 	offset, err := espOffset(img)
 	if err != nil {
 		return nil, err
 	}
 	const at = "/mnt"
-	p := place.Place{Root: s.Tools, Binds: []place.Bind{{From: s.Folder.Dir, To: at}}}
+	p := place.Place{Root: s.Tools, Binds: []place.Bind{{From: filepath.Dir(img), To: at}}}
 	cmd, err := p.Command(name, append([]string{"-i", fmt.Sprintf("%s/%s@@%d", at, filepath.Base(img), offset)}, args...)...)
 	if err != nil {
 		return nil, err

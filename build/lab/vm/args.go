@@ -19,6 +19,7 @@ type machine struct {
 	CPUs      int
 	KVM       bool
 	From      string              // "", Stick or CD
+	Stick     string              // the stick's image, as a program in the tools root sees it
 	Disks     map[int]folder.Disk // in bays
 }
 
@@ -61,10 +62,10 @@ func qemuArgs(m machine) []string {
 	a = append(a, "-blockdev", blockdev("system", "system"), "-device", system)
 	switch m.From {
 	case Stick:
-		a = append(a, "-blockdev", "driver=raw,node-name=stick,file.driver=file,file.filename="+inside+"/stick.img",
+		a = append(a, "-blockdev", "driver=raw,node-name=stick,file.driver=file,file.filename="+m.Stick,
 			"-device", "usb-storage,bus=usb.0,drive=stick,removable=on,serial=LAB-STICK,bootindex=0")
 	case CD:
-		a = append(a, "-blockdev", "driver=raw,node-name=cd,read-only=on,file.driver=file,file.filename="+inside+"/stick.img",
+		a = append(a, "-blockdev", "driver=raw,node-name=cd,read-only=on,file.driver=file,file.filename="+m.Stick,
 			"-device", "ide-cd,drive=cd,serial=LAB-CD,bootindex=0")
 	}
 	for bay := 1; bay <= folder.Bays; bay++ {

@@ -22,8 +22,8 @@ func TestArguments(t *testing.T) {
 		m    machine
 	}{
 		{"boot", machine{Server: left, MemoryMiB: 1024, CPUs: 1, Disks: disks}},
-		{"stick", machine{Server: left, MemoryMiB: 1024, CPUs: 1, Disks: disks, From: Stick}},
-		{"cd-kvm", machine{Server: left, MemoryMiB: 2048, CPUs: 2, KVM: true, From: CD}},
+		{"stick", machine{Server: left, MemoryMiB: 1024, CPUs: 1, Disks: disks, From: Stick, Stick: "/mnt/stick.img"}},
+		{"cd-kvm", machine{Server: left, MemoryMiB: 2048, CPUs: 2, KVM: true, From: CD, Stick: "/mnt/stick.img"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

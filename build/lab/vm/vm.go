@@ -102,7 +102,7 @@ func (s *Server) PowerOn(ctx context.Context, from string) error {
 			return errors.Join(err, s.sweep(ctx))
 		}
 	}
-	m := machine{Server: s.Server, MemoryMiB: s.Memory, CPUs: s.CPUs, KVM: s.KVM, From: from, Disks: disks}
+	m := machine{Server: s.Server, MemoryMiB: s.Memory, CPUs: s.CPUs, KVM: s.KVM, From: from, Stick: s.inside(s.Folder.StickImage(s.Server)), Disks: disks}
 	if err := s.launch("qemu", s.Office.NetNS(), "qemu-system-x86_64", qemuArgs(m)...); err != nil {
 		return errors.Join(err, s.sweep(ctx))
 	}
