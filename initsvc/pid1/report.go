@@ -61,6 +61,7 @@ func (s *Server) finish(_ context.Context, outcome string) {
 		return
 	}
 	s.weighAll()
+	s.guard.Go("memory", func() { s.slim(s.lifetime) })
 	s.log.Info("boot finished", "outcome", outcome, "total", s.sinceKernel().Round(time.Millisecond))
 	if err := s.saveReport(); err != nil {
 		s.log.Warn("boot report not kept", "err", err)

@@ -72,7 +72,15 @@ func openSite(kind string) (*site, error) {
 		return nil, fmt.Errorf("build the builder: %w\n%s", err, out)
 	}
 	began := time.Now()
-	if out, err := s.lab(40*time.Minute, "up", "--kind", kind, "--servers", "2", "--image", image, "--services", strings.Join(startedWith(kind), ","), "--memory", "2048"); err != nil {
+	up := []string{"up", "--kind", kind, "--servers", "2", "--image", image, "--services", strings.Join(startedWith(kind), ","), "--memory", "2048"}
+	if dir := os.Getenv("ATLAS_OTHER"); dir != "" { // a site of two releases: right runs another image
+		other, err := newestImage(dir)
+		if err != nil {
+			return nil, err
+		}
+		up = append(up, "--other-image", "right="+other)
+	}
+	if out, err := s.lab(40*time.Minute, up...); err != nil {
 		return s, fmt.Errorf("lab up: %w\n%s", err, tail(out, 80))
 	}
 	fmt.Printf("e2e: %s site of two servers installed and booted in %.0f s\n", kind, time.Since(began).Seconds())
