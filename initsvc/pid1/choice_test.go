@@ -132,3 +132,20 @@ func TestSwitchingServices(t *testing.T) {
 		t.Errorf("the fence was loaded %d times; want once for each of three changes", fences)
 	}
 }
+
+// TestBootShare: what others wait for goes first, what nobody waits for last.
+func TestBootShare(t *testing.T) {
+	port := []pack.Port{{Port: 80, Proto: "tcp"}}
+	all := []pack.Pack{
+		{Name: "certificate"},
+		{Name: "database", Needs: []string{"certificate"}, Ports: port},
+		{Name: "web", Needs: []string{"database"}, Ports: port},
+		{Name: "notes", Needs: []string{"web", "database"}},
+		{Name: "hardware"},
+	}
+	for i, want := range []int{400, 300, 200, hardlyAny, hardlyAny} {
+		if got := bootShare(all[i], all); got != want {
+			t.Errorf("%s: %d; want %d", all[i].Name, got, want)
+		}
+	}
+}

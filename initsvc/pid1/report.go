@@ -68,8 +68,12 @@ func (s *Server) finish(_ context.Context, outcome string) {
 	}
 }
 
-// whileBooting is the share of the processor of what clients can wait for, and of sentry: there is little to verify before services run.
-const whileBooting = 10
+// Shares of the processor.
+const (
+	everyone     = 100
+	whileBooting = 10 // of sentry: there is little to verify before services run
+	hardlyAny    = 1  // of what clients can wait for, while the server boots
+)
 
 // weigh gives a service its share of a busy processor.
 func (s *Server) weigh(name string, share int) {
@@ -88,13 +92,9 @@ func (s *Server) weigh(name string, share int) {
 func (s *Server) weighAll() {
 	s.weigh(sentryName, everyone)
 	for _, p := range s.sitePacks() {
-		if inBackground(p, s.sitePacks()) {
-			s.weigh(p.Name, everyone)
-		}
+		s.weigh(p.Name, everyone)
 	}
 }
-
-const everyone = 100
 
 func (s *Server) saveReport() error {
 	dir := filepath.Join(s.o.Dirs.State, "boot")

@@ -268,7 +268,7 @@ func (s *Server) startSite() ([]string, error) {
 	var errs []error
 	packs := s.sitePacks()
 	for _, p := range packs {
-		if err := s.startOnce(p, inBackground(p, packs)); err != nil {
+		if err := s.startOnce(p, bootShare(p, packs)); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -286,23 +286,21 @@ func (s *Server) startEarly() {
 		if len(p.Needs) > 0 || !inBackground(p, packs) {
 			continue
 		}
-		if err := s.startOnce(p, true); err != nil { // it is tried again with the others, and told then
+		if err := s.startOnce(p, bootShare(p, packs)); err != nil { // it is tried again with the others, and told then
 			s.log.Warn("not started early", "service", p.Name, "err", err)
 		}
 	}
 }
 
 // startOnce starts a service of the site that was not started yet in this boot.
-func (s *Server) startOnce(p pack.Pack, background bool) error {
+func (s *Server) startOnce(p pack.Pack, share int) error {
 	s.mu.Lock()
 	begun := slices.Contains(s.st.begun, p.Name)
 	s.mu.Unlock()
 	if begun {
 		return nil
 	}
-	if background {
-		s.weigh(p.Name, whileBooting)
-	}
+	s.weigh(p.Name, share)
 	if err := s.startSiteService(p); err != nil {
 		return err
 	}
@@ -314,5 +312,27 @@ func (s *Server) startOnce(p pack.Pack, background bool) error {
 
 // inBackground tells whether a client can wait for a pack: it has no port, and no other pack needs it.
 func inBackground(p pack.Pack, all []pack.Pack) bool {
-	return len(p.Ports) == 0 && !slices.ContainsFunc(all, func(q pack.Pack) bool { return slices.Contains(q.Needs, p.Name) })
+	return len(p.Ports) == 0 && dependants(p, all) == 0
+}
+
+// bootShare is a pack's share of the processor while the server boots: those that others wait for go first.
+func bootShare(p pack.Pack, all []pack.Pack) int {
+	if inBackground(p, all) {
+		return hardlyAny
+	}
+	return everyone * (1 + dependants(p, all))
+}
+
+// dependants counts the packs that need p, directly or by others.
+func dependants(p pack.Pack, all []pack.Pack) int {
+	need := map[string]bool{p.Name: true}
+	for grown := true; grown; {
+		grown = false
+		for _, q := range all {
+			if !need[q.Name] && slices.ContainsFunc(q.Needs, func(n string) bool { return need[n] }) {
+				need[q.Name], grown = true, true
+			}
+		}
+	}
+	return len(need) - 1
 }

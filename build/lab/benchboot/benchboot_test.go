@@ -12,8 +12,8 @@ import (
 )
 
 func TestParseMemory(t *testing.T) {
-	got := parseMemory("init 1000 900\nsentry 3000 2500\nsshd 1 1\nsentry 10 10\nbad line\ninit x y\n", supervisors(ours))
-	want := Memory{RSS: map[string]int{"init": 1000, "sentry": 3010}, PSS: map[string]int{"init": 900, "sentry": 2510}}
+	got := parseMemory("init 1000 900\nsystemd-udevd 3000 2500\nsshd 1 1\nsystemd-udevd 10 10\nbad line\ninit x y\n", supervisors(ours))
+	want := Memory{RSS: map[string]int{"init": 1000, "systemd-udevd": 3010}, PSS: map[string]int{"init": 900, "systemd-udevd": 2510}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}

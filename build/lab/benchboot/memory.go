@@ -17,9 +17,9 @@ type Memory struct {
 // supervisors are the names of those processes. What both have, such as udevd, is counted for both.
 func supervisors(server string) []string {
 	if server == ours {
-		return []string{"init", "sentry", "udevd"}
+		return []string{"init", "systemd-udevd"} // sentry supervises nothing
 	}
-	return []string{"systemd", "init", "systemd-journal", "systemd-logind", "systemd-udevd", "udevd", "dbus-daemon", "(sd-pam)"}
+	return []string{"systemd", "systemd-journal", "systemd-logind", "systemd-udevd", "dbus-daemon", "(sd-pam)"}
 }
 
 // settle is how long a server is left alone before its memory is looked at.

@@ -48,8 +48,8 @@ func report(out io.Writer, info manifest.Manifest, our, their []Boot) {
 	fmt.Fprintf(out, "goals: time at most %.1f: %s; memory at most %.1f: %s\n", goalTime, met(a.Seconds()/s.Seconds() <= goalTime), goalMemory,
 		met(float64(median(our, pss)) <= goalMemory*float64(median(their, pss))))
 	fmt.Fprint(out, `Not the same: ATLAS's services lie on a RAID 1 of two disks and its root is a compressed squashfs, systemd's lie on one disk with ext4; ATLAS
-boots through systemd-boot, the other one's kernel image is the firmware's boot loader itself; sentry, which tests the services, is counted
-as supervision and runs already while they start.
+boots through systemd-boot, the other one's kernel image is the firmware's boot loader itself; sentry, which tests the services, runs already while
+they start, and is not counted as supervision.
 `)
 }
 

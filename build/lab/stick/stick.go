@@ -114,7 +114,7 @@ type Stick struct {
 	Folder folder.Folder
 	Kind   string
 	Server folder.Server // that it is for
-	Tools  string // the tools root, for a virtual server's stick
+	Tools  string        // the tools root, for a virtual server's stick
 }
 
 // Make makes the stick from the image, if it is not there.
