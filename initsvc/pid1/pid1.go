@@ -153,7 +153,6 @@ type state struct {
 	outcome    string
 	total      time.Duration
 	setStarted bool
-	begun      []string // services of the site that were started in this boot
 	bound      bool
 	raised     bool
 	seen       []roles.Holding
