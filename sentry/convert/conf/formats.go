@@ -62,6 +62,9 @@ func Sysctl() Format { return Format{Comments: "#;", Equals: true, Same: "./"} }
 // LoginDefs is login.defs(5).
 func LoginDefs() Format { return Format{Comments: "#", Space: true} }
 
+// PAM is pam.d(5): the kind of module as name, the rest as value.
+func PAM() Format { return Format{Comments: "#", Space: true, Backslash: true} }
+
 // Chrony is chrony.conf(5), ntp.conf(5) is near enough.
 func Chrony() Format { return Format{Comments: "#!;%", Space: true, AnyCase: true} }
 

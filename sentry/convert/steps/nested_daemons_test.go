@@ -1,0 +1,87 @@
+package steps
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestNestedDaemons is TestDaemons for the cases of testdata/nested.
+func TestNestedDaemons(t *testing.T) {
+	trees := daemonTrees(t)
+	files, err := filepath.Glob("testdata/nested/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no cases", err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimSuffix(filepath.Base(file), ".txt")
+		service, _, _ := strings.Cut(name, "-")
+		head, rest, _ := strings.Cut(string(data), "=== before\n")
+		before, rest, _ := strings.Cut(rest, "=== after\n")
+		after, _, _ := strings.Cut(rest, "=== findings\n")
+		var from, to int
+		if _, err := fmt.Sscanf(head, "%d %d", &from, &to); err != nil {
+			t.Fatalf("%s: first line: %v", file, err)
+		}
+		root := filepath.Join(trees, fmt.Sprintf("tree%d", to))
+		script, ok := nestedCheckers[service]
+		if _, err := os.Stat(root); err != nil || !ok {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			said, err := inTree(t, root, nestedRead(after), script)
+			if (err != nil) != nestedLacking[name] {
+				t.Errorf("the daemon of Debian %d does with what was converted what it should not: %v\n%s", to, err, said)
+			}
+			said, err = inTree(t, root, nestedRead(before), script)
+			if nestedRefused[name] && err == nil {
+				t.Errorf("the daemon of Debian %d takes what comes from Debian %d as it is: the case proves nothing", to, from)
+			}
+			if err != nil {
+				t.Logf("without conversion: %s", said)
+			}
+		})
+	}
+}
+
+// nestedRefused are the cases whose text the other daemon does not take as it is.
+var nestedRefused = map[string]bool{"accounts-login": true, "accounts-zone": true}
+
+// nestedLacking are the cases where something is missing there, which no conversion can mend.
+var nestedLacking = map[string]bool{"accounts-names": true, "accounts-names-back": true}
+
+// nestedCheckers are like checkers.
+var nestedCheckers = map[string]string{
+	"accounts": `if grep -q etc/passwd /run/case; then
+	for f in group shadow gshadow; do grep -q "/$f\$" /run/case || rm -f /etc/$f; done
+	chown -f 0:42 /etc/shadow /etc/gshadow; chmod -f 640 /etc/shadow /etc/gshadow
+	pwck -r -q || exit 1
+	[ ! -e /etc/group ] || grpck -r || exit 1
+fi
+said=$(useradd -D 2>&1 >/dev/null); [ -z "$said" ] || { echo "$said"; exit 1; }
+for m in $(cat /etc/pam.d/* | grep -v '^[#-]' | grep -o 'pam_[a-z_0-9]*\.so'); do [ -e /usr/lib/x86_64-linux-gnu/security/$m ] || { echo "no $m"; exit 1; }; done
+grep -s /zoneinfo/ /var/lib/dpkg/info/tzdata-legacy.list | while read -r f; do [ -d "$f" ] || rm -f "$f"; done # which is not in every image
+[ -e "$(readlink -f /etc/localtime)" ] || { echo "no zone"; exit 1; }
+if grep -q '^ada:$6$ab' /etc/shadow /etc/passwd; then
+	mkdir -p /home/ada; printf 'secret\n' | setpriv --reuid 65534 --regid 65534 --clear-groups su ada -c true 2>&1 || exit 1
+	! printf 'wrong\n' | setpriv --reuid 65534 --regid 65534 --clear-groups su ada -c true >/dev/null 2>&1 || { echo "any password works"; exit 1; }
+fi`,
+}
+
+func daemonTrees(t *testing.T) string {
+	t.Helper()
+	trees := os.Getenv("ATLAS_TREES")
+	if trees == "" {
+		t.Skip("ATLAS_TREES names no directory with tree12 and tree13")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to mount and chroot")
+	}
+	return trees
+}
