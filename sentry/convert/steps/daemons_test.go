@@ -89,7 +89,7 @@ func inTree(t *testing.T, root string, tree *convert.Tree, script string) (strin
 			}
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--propagation", "private", "sh", "-c", `set -e
+	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--net", "--propagation", "private", "sh", "-c", `set -e
 mkdir "$1/m"; mount -t tmpfs tmpfs "$1/m"; mkdir "$1/m/up" "$1/m/work" "$1/m/root"
 mount -t overlay overlay -o "lowerdir=$2,upperdir=$1/m/up,workdir=$1/m/work" "$1/m/root"
 mount --rbind /dev "$1/m/root/dev"; mount --rbind /proc "$1/m/root/proc"; mount -t tmpfs tmpfs "$1/m/root/run"
