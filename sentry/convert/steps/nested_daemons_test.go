@@ -51,10 +51,10 @@ func TestNestedDaemons(t *testing.T) {
 }
 
 // nestedRefused are the cases whose text the other daemon does not take as it is.
-var nestedRefused = map[string]bool{"accounts-login": true, "accounts-zone": true, "openldap-hdb": true, "openldap-export": true, "openldap-new": true, "openldap-slapd-conf": true, "kerberos-weak": true}
+var nestedRefused = map[string]bool{"accounts-login": true, "accounts-zone": true, "openldap-hdb": true, "openldap-export": true, "openldap-new": true, "openldap-slapd-conf": true, "kerberos-weak": true, "firewall-ipchains": true, "firewall-iptables": true}
 
 // nestedLacking are the cases where something is missing there, which no conversion can mend.
-var nestedLacking = map[string]bool{"accounts-names": true, "accounts-names-back": true, "openldap-shell": true, "openldap-nestgroup": true}
+var nestedLacking = map[string]bool{"accounts-names": true, "accounts-names-back": true, "openldap-shell": true, "openldap-nestgroup": true, "firewall-iptables-blocking": true, "firewall-ipchains-redirect": true}
 
 // nestedCheckers are like checkers.
 var nestedCheckers = map[string]string{
@@ -71,6 +71,13 @@ fi
 slapd -d none -F /tmp/made -h ldapi:/// & slapd=$!
 for i in 1 2 3 4 5 6 7 8 9 10; do said=$(ldapsearch -Q -Y EXTERNAL -H ldapi:/// -b '' -s base namingContexts 2>&1) && break; sleep 0.1; done
 kill $slapd; wait $slapd; printf '%s' "$said" | grep -q 'numEntries: 1' || { echo "$said"; exit 1; }`,
+	"firewall": `ls /etc/nftables.d/*.nft >/dev/null || exit 1
+for f in /etc/nftables.d/*.nft; do
+	nft -c -f $f && nft -f $f || exit 1
+	family=ip; case $f in *v6*) family=ip6 ;; esac
+	[ "$(nft list ruleset $family | grep -cw counter)" = "$(grep -cw counter $f)" ] || { nft list ruleset; exit 1; }
+	! nft -f $f 2>&1 | grep . || exit 1
+done`,
 	"kerberos": `ip link set lo up; mkdir -p /var/lib/krb5kdc; rm -rf /var/lib/krb5kdc/*
 kdb5_util -r OFFICE.EXAMPLE create -s -P master >/dev/null 2>&1 && kadmin.local -q 'addprinc -pw secret ada' >/dev/null 2>&1 || exit 1
 krb5kdc -n >/tmp/kdc.log 2>&1 & kdc=$!
