@@ -96,12 +96,8 @@ func hook(table, chain string) string {
 		return ""
 	case table == "nat":
 		kind = "nat"
-		switch chain {
-		case "POSTROUTING", "INPUT":
-			priority = "srcnat"
-		case "OUTPUT":
-			priority = "-100" // the word dstnat is known for prerouting alone
-		}
+		// Old versions take the words dstnat and srcnat for prerouting and postrouting alone.
+		priority = map[string]string{"PREROUTING": "dstnat", "OUTPUT": "-100", "INPUT": "100", "POSTROUTING": "srcnat"}[chain]
 	case table == "mangle" && chain == "OUTPUT":
 		kind = "route"
 	}
