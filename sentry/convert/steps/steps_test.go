@@ -157,7 +157,7 @@ func TestGolden(t *testing.T) {
 			}
 		})
 	}
-	nested := slices.Concat(Apache(), PHP(), Postfix(), Dovecot()) // their cases are in testdata/nested
+	nested := slices.Concat(Accounts(), Apache(), PHP(), Postfix(), Dovecot(), OpenLDAP(), Kerberos(), Firewall()) // their cases are in testdata/nested
 	for _, s := range All() {
 		if slices.ContainsFunc(nested, func(n convert.Step) bool { return n.ID == s.ID }) {
 			continue

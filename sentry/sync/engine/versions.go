@@ -160,12 +160,16 @@ func (e *Engine) content(h state.Hash) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(r, maxFile+1))
 }
 
-// shared reads the files of a state that every server shares; of those that the image ships unchanged, not the content.
+// shared reads the files of a state that every server shares, and the exports; of files that the image ships unchanged, not the content.
 func (e *Engine) shared(head state.Commit, theirs convert.Stock) (*convert.Tree, error) {
 	files := map[state.Path]convert.File{}
 	watched := roots(e.facts.Packs)
 	err := e.repo.Walk(head.ID, "", func(p state.Path, entry state.Entry) error {
-		if p.Under(state.Exports) || e.facts.Class(p) != class.Shared || !slices.ContainsFunc(watched, p.Under) {
+		switch {
+		case p == stockPath:
+			return nil
+		case p.Under(state.Exports): // what a database holds has its words in each release too
+		case e.facts.Class(p) != class.Shared || !slices.ContainsFunc(watched, p.Under):
 			return nil
 		}
 		f := convert.File{Entry: entry}
@@ -195,6 +199,9 @@ func (e *Engine) converting(was, is *convert.Tree) ([]history.Edit, error) {
 	}
 	for _, p := range is.All() {
 		f, _ := is.Get(p)
+		if p.Under(state.Exports) && f.Entry.Kind == state.Dir { // exports stand in none
+			continue
+		}
 		if old, ok := was.Get(p); ok && old.Entry.Equal(f.Entry) && (f.Stock || bytes.Equal(old.Data, f.Data)) {
 			continue
 		}

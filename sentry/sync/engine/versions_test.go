@@ -14,7 +14,7 @@ import (
 // TestVersions: the primary runs Debian 12, the secondary 13. What people changed is converted, the rest is each image's own.
 func TestVersions(t *testing.T) {
 	steps := []convert.Step{{ID: "listen", Old: 12, Class: convert.Renamed, Forward: func(w *convert.Work) error {
-		for _, p := range w.Changed("etc/web/*") {
+		for _, p := range w.Changed("etc/web/*", "@db/web/roles") {
 			w.Write(p, bytes.ReplaceAll(w.Text(p), []byte("listen"), []byte("bind")))
 			if bytes.Contains(w.Text(p), []byte("legacy")) {
 				w.Tell(convert.Finding{Class: convert.Blocking, Path: p, Line: 2, What: "legacy is not known there.", Next: "Take it out."})
@@ -37,6 +37,7 @@ func TestVersions(t *testing.T) {
 			}
 		},
 		config: func(s *server, c *Config) {
+			database(goodDump, goodLoad)(s, c)
 			c.ImageRoot, c.Steps = filepath.Join(s.dir, "image"), steps
 			c.Versions = carry.Versions{Image: s.name + "-1", Debian: map[string]string{"left": "12", "right": "13"}[s.name]}
 		},
@@ -56,7 +57,12 @@ func TestVersions(t *testing.T) {
 	write(t, left.path("etc/web/more.conf"), "listen 81\nlegacy\n")
 	eventually(t, "converted", func() bool { return right.read("etc/web/more.conf") == "bind 81\nlegacy\n" })
 	eventually(t, "finding", func() bool { return right.finding("sync-convert-listen-etc-web-more.conf-2") })
+	write(t, left.path("db/roles"), "listen everywhere\n")
+	eventually(t, "export converted", func() bool { return right.read("db/roles") == "bind everywhere\n" })
 	pause()
+	if got := right.read("db/roles"); got != "bind everywhere\n" {
+		t.Errorf("the database of the secondary has become %q", got)
+	}
 	must(t, os.Remove(left.path("etc/web/more.conf")))
 	must(t, os.Remove(left.path("etc/motd")))
 	eventually(t, "removed", func() bool { return right.read("etc/web/more.conf") == "" && right.read("etc/motd") == "" })
