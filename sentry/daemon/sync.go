@@ -176,7 +176,8 @@ func (s *synchronizer) serve(ctx context.Context, st initapi.State) error {
 	}
 	stale := func() bool { return !reflect.DeepEqual(conf, d.settings()) }
 	cfg := engine.Config{
-		Dir: dir, Root: "/", Places: places, Server: d.server.Name, Versions: v, Role: st.Role, Facts: facts, ImageRoot: layout.ImageDir, Steps: steps.All(), Stale: stale, Ready: s.ready,
+		Dir: dir, Root: "/", Places: places, Server: d.server.Name, Versions: v, Role: st.Role, Facts: facts, ImageRoot: layout.ImageDir, Steps: steps.All(),
+		Kept: filepath.Join(d.cfg.SetDir, layout.SetEtc, st.Version+layout.EtcKept), Stale: stale, Ready: s.ready,
 		Helper: check.Helper{Command: []string{self, CheckVerb}}, Services: orders{initapi.NewClient("").Patient()},
 		Findings: &s.findings, Changed: d.hub.publish, Log: d.log, Prober: prober{d},
 	}

@@ -58,6 +58,7 @@ type Config struct {
 	// same image.
 	ImageRoot string
 	Steps     []convert.Step
+	Kept      string        // file with what was kept when the files of this server were converted; need not be there
 	Rescan    time.Duration // everything is compared again so often: 10 min
 	Changed   func()        // something worth showing has changed; must return at once; may be nil
 	Log       *slog.Logger
@@ -297,7 +298,7 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) begin(ctx context.Context) {
 	e.resume(ctx)
 	e.rescan(ctx, "found when the server started")
-	e.recordStock(ctx)
+	e.recordImage(ctx)
 	e.step(ctx)
 }
 
