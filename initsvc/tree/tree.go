@@ -2,21 +2,31 @@
 // the image's defaults and the set's changes together when they meet for the first time, and binds the set's directories over the
 // image's.
 //
+// Between images of one release of Debian that is a three-way merge of files. Where the image is of another release than that which the
+// generation in use was made with, the configuration is converted (sentry/convert, as a running secondary does it), and only what conversion
+// does not look after is merged: what belongs to one server or is made anew.
+//
+//	etc/FROM + FROM.image + FROM.kept + the image's /etc → Meet or Merge → etc/VERSION + VERSION.image + VERSION.kept → etc/current
+//
 // On the set, etc/current is a link to the generation in use, and each generation VERSION has beside it VERSION.image, the image's own
-// /etc: the base of the next merge. Everything is built under a temporary name, made durable and then renamed; the link is moved
-// last. Cut off at any moment, Prepare starts over.
+// /etc: the base of the next merge; and, if it was converted, VERSION.kept: what it was made of, for the way back. Everything is built under
+// a temporary name, made durable and then renamed; the link is moved last. Cut off at any moment, Prepare starts over.
 package tree
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"sayasystems.com/atlas/image/layout"
+	"sayasystems.com/atlas/sentry/convert"
+	"sayasystems.com/atlas/sentry/sync/state"
 )
 
 // Report tells what Prepare did.
@@ -29,6 +39,8 @@ type Report struct {
 	Removed   []string   `json:"removed,omitempty"`
 	Conflicts []Conflict `json:"conflicts,omitempty"` // ours stayed
 	Dirs      []string   `json:"dirs,omitempty"`      // copied from the image, below the set's directory
+
+	Converted *Converted `json:"converted,omitempty"` // nil: it is of the same release of Debian
 }
 
 const (
@@ -44,11 +56,12 @@ func data() []string {
 }
 
 // Prepare makes the directories of the set in setDir ready for the image whose root is imageDir: /etc for its version, and var, srv,
-// home and root where they are missing.
-func Prepare(setDir, imageDir, version string) (Report, error) {
+// home and root where they are missing. A conversion that fails does not keep it from that: files are merged then, and the report says so.
+func Prepare(ctx context.Context, setDir, imageDir, version string, c Conversion) (Report, error) {
 	r := Report{Version: version}
 	if version == "" || version == current || strings.ContainsAny(version, "/\x00") || strings.HasPrefix(version, ".") ||
-		strings.HasSuffix(version, imageSuffix) || strings.HasSuffix(version, oldSuffix) {
+		strings.HasSuffix(version, imageSuffix) || strings.HasSuffix(version, oldSuffix) ||
+		strings.HasSuffix(version, layout.EtcKept) || strings.HasSuffix(version, building) {
 		return r, fmt.Errorf("prepare /etc: %q is no version of an image", version)
 	}
 	for _, name := range data() {
@@ -71,7 +84,8 @@ func Prepare(setDir, imageDir, version string) (Report, error) {
 		return r, fmt.Errorf("prepare /var: %w", err)
 	}
 	r.From, r.First = from, from == ""
-	if err := generation(etc, filepath.Join(imageDir, "etc"), from, version, &r); err != nil {
+	g := generation{etc: etc, image: filepath.Join(imageDir, "etc"), from: from, version: version, conversion: c, r: &r}
+	if err := g.make(ctx); err != nil {
 		return r, fmt.Errorf("prepare /etc for version %s: %w", version, err)
 	}
 	return r, nil
@@ -157,30 +171,28 @@ func missingDirs(set, image, name string, skip []string, r *Report) error {
 }
 
 // generation makes etc/version and etc/version.image, and has etc/current point to it.
-func generation(etc, image, from, version string, r *Report) error {
-	ours, dist := filepath.Join(etc, version), filepath.Join(etc, version+imageSuffix)
+type generation struct {
+	etc, image, from, version string
+	conversion                Conversion
+	r                         *Report
+}
+
+func (g *generation) make(ctx context.Context) error {
+	ours, dist, kept := filepath.Join(g.etc, g.version), filepath.Join(g.etc, g.version+imageSuffix), filepath.Join(g.etc, g.version+layout.EtcKept)
 	newOurs, newDist := ours+building, dist+building
-	for _, p := range []string{newOurs, newDist} {
+	for _, p := range []string{newOurs, newDist, kept + building} {
 		if err := os.RemoveAll(p); err != nil {
 			return err
 		}
 	}
-	if err := copyTree(image, newDist); err != nil {
+	if err := copyTree(g.image, newDist); err != nil {
 		return err
 	}
-	if from == "" {
-		if err := copyTree(image, newOurs); err != nil {
-			return err
-		}
-	} else {
-		if err := copyTree(filepath.Join(etc, from), newOurs); err != nil {
-			return err
-		}
-		if err := mergeInto(newOurs, filepath.Join(etc, from+imageSuffix), newDist, r); err != nil {
-			return err
-		}
+	record, err := g.fill(ctx, newOurs, newDist)
+	if err != nil {
+		return err
 	}
-	// Neither name is in use as long as the link points elsewhere. A generation of the same version that was left for another one
+	// None of the names is in use as long as the link points elsewhere. A generation of the same version that was left for another one
 	// since holds what is outdated; it is kept once, for people.
 	if err := os.RemoveAll(ours + oldSuffix); err != nil {
 		return err
@@ -194,21 +206,63 @@ func generation(etc, image, from, version string, r *Report) error {
 	if err := publish(newDist, dist); err != nil {
 		return err
 	}
+	if err := keep(kept, record); err != nil {
+		return err
+	}
 	if err := publish(newOurs, ours); err != nil {
 		return err
 	}
-	link := filepath.Join(etc, current+building)
+	link := filepath.Join(g.etc, current+building)
 	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Symlink(version, link); err != nil {
+	if err := os.Symlink(g.version, link); err != nil {
 		return err
 	}
-	return publish(link, filepath.Join(etc, current))
+	return publish(link, filepath.Join(g.etc, current))
 }
 
-// mergeInto merges in place: dir holds a copy of ours.
-func mergeInto(dir, baseDir, imageDir string, r *Report) error {
+// fill makes the new generation in dir, and returns the record of its conversion.
+func (g *generation) fill(ctx context.Context, dir, image string) ([]byte, error) {
+	if g.from == "" {
+		return nil, copyTree(image, dir)
+	}
+	ours, base := filepath.Join(g.etc, g.from), filepath.Join(g.etc, g.from+imageSuffix)
+	if err := copyTree(ours, dir); err != nil {
+		return nil, err
+	}
+	j := job{Conversion: g.conversion, dir: dir, ours: ours, old: base, image: image, kept: filepath.Join(g.etc, g.from+layout.EtcKept)}
+	from, to := crossing(base, image)
+	if from == to {
+		record, err := os.ReadFile(j.kept) // holds for as long as the release stays the same
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		return record, mergeInto(dir, base, image, nil, g.r)
+	}
+	j.done = &Converted{From: from, To: to, Not: g.conversion.Not}
+	g.r.Converted = j.done
+	var looked func(string) bool
+	if j.done.Not == "" && j.Steps == nil {
+		j.done.Not = "nothing was given that converts"
+	}
+	if j.done.Not == "" {
+		var err error
+		if looked, err = j.run(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			*j.done = Converted{From: from, To: to, Took: j.done.Took, Not: err.Error()}
+			if err := errors.Join(os.RemoveAll(dir), copyTree(ours, dir)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return j.record, mergeInto(dir, base, image, looked, g.r)
+}
+
+// mergeInto merges in place: dir holds a copy of ours. What was looked after already is left alone; looked may be nil.
+func mergeInto(dir, baseDir, imageDir string, looked func(string) bool, r *Report) error {
 	ours, err := Scan(dir)
 	if err != nil {
 		return err
@@ -228,11 +282,21 @@ func mergeInto(dir, baseDir, imageDir string, r *Report) error {
 	for _, t := range []Tree{base, image, ours} {
 		drop(t, layout.ImageInEtc())
 	}
+	if looked != nil {
+		for _, t := range []Tree{base, image} {
+			maps.DeleteFunc(t, func(p string, _ Node) bool { return looked(p) })
+			for p, n := range ours { // there are folders on the way to the rest
+				if looked(p) {
+					t[p] = n
+				}
+			}
+		}
+	}
 	steps, conflicts := Merge(base, image, ours)
 	for _, s := range steps {
 		_, had := ours[s.Path]
 		switch {
-		case s.Aside && isAccounts(s.Path):
+		case s.Aside && convert.IsAccounts(state.Path("etc/"+s.Path)):
 			if err := mergeAccounts(dir, baseDir, imageDir, s.Path); err != nil {
 				return err
 			}

@@ -137,10 +137,12 @@ func Return(steps []Step, k Kept, now *Tree) (Result, error) {
 			out.merge(p, came, was, got)
 		}
 	}
-	// What stands in the text from before is right there; only what was changed since is worth a word.
+	// What stands in the text from before is right there; only what was changed since is worth a word. Nor is what was made on the way and
+	// did not stay.
 	out.Findings = slices.DeleteFunc(out.Findings, func(f Finding) bool {
-		file, ok := now.files[f.Path]
-		return ok && k.Made(f.Path, file.whole())
+		file, here := now.files[f.Path]
+		_, there := out.Tree.files[f.Path]
+		return here && k.Made(f.Path, file.whole()) || !here && !there && f.Path != ""
 	})
 	return out, err
 }

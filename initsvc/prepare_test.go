@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"sayasystems.com/atlas/image/layout"
+	"sayasystems.com/atlas/initsvc/tree"
+)
+
+// images are roots of Debian 12 and 13, and a set that was used with the first.
+func images(t *testing.T) (set string, roots map[string]string) {
+	t.Helper()
+	packs, err := filepath.Abs("../image/packs")
+	must(t, err)
+	roots = map[string]string{}
+	for _, n := range []string{"12", "13"} {
+		root := t.TempDir()
+		roots[n] = root
+		for path, text := range map[string]string{
+			"etc/debian_version": n + ".1\n", "etc/passwd": "root:x:0:0::/root:/bin/sh\n", "etc/group": "root:x:0:\n", "etc/machine-id": "uninitialized\n",
+			"etc/ssh/sshd_config": "# of Debian " + n + "\n",
+		} {
+			must(t, os.MkdirAll(filepath.Dir(filepath.Join(root, path)), 0o755))
+			must(t, os.WriteFile(filepath.Join(root, path), []byte(text), 0o644))
+		}
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(root, layout.PacksDir)), 0o755))
+		must(t, os.Symlink(packs, filepath.Join(root, layout.PacksDir)))
+	}
+	set = t.TempDir()
+	_, err = tree.Prepare(t.Context(), set, roots["12"], "1", tree.Conversion{})
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(set, "etc/1/ssh/sshd_config"), []byte("ChallengeResponseAuthentication no\nHostKeyAlgorithms ssh-dss,ssh-ed25519\n"), 0o644))
+	must(t, os.WriteFile(filepath.Join(set, "etc/1/machine-id"), []byte("mine\n"), 0o644))
+	return set, roots
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func content(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	must(t, err)
+	return string(data)
+}
+
+// inHere runs the helper without a process of its own.
+func inHere(ctx context.Context, set, image, version string) (tree.Report, error) {
+	var out bytes.Buffer
+	var r tree.Report
+	if err := run(ctx, []string{"init", prepareVerb, set, image, version}, nil, &out); err != nil {
+		return r, err
+	}
+	return r, json.Unmarshal(out.Bytes(), &r)
+}
+
+func TestPrepareConverts(t *testing.T) {
+	set, roots := images(t)
+	p := treePreparer{log: slog.New(slog.DiscardHandler), convert: inHere}
+	var said []string
+	say := func(s string) { said = append(said, s) }
+	got, err := p.prepare(t.Context(), set, roots["13"], "2", say)
+	must(t, err)
+	if len(said) != 1 || said[0] != "Converting the configuration from Debian 12 to 13" {
+		t.Errorf("said %q", said)
+	}
+	if !strings.Contains(got.Note, "converted from Debian 12 to 13 in ") || !strings.Contains(got.Note, ": 1 file, ") {
+		t.Errorf("note %q", got.Note)
+	}
+	if text := content(t, filepath.Join(set, "etc/2/ssh/sshd_config")); !strings.Contains(text, "ssh-ed25519") || strings.Contains(text, "ssh-dss,") {
+		t.Errorf("sshd_config: %s", text)
+	}
+	if text := content(t, filepath.Join(set, "etc/2/machine-id")); text != "mine\n" {
+		t.Errorf("what belongs to this server: %q", text)
+	}
+	for _, f := range got.Findings("left") {
+		if f.Severity == "" || !strings.HasPrefix(f.Where, "left") || !strings.HasPrefix(f.ID, "etc-convert-") {
+			t.Errorf("finding %+v", f)
+		}
+	}
+
+	t.Log("the same image once more, and another of that release: nothing is converted")
+	for _, version := range []string{"2", "2b"} {
+		said = nil
+		p.convert = func(context.Context, string, string, string) (tree.Report, error) { panic("not asked for") }
+		if got, err = p.prepare(t.Context(), set, roots["13"], version, say); err != nil || len(said) > 0 || got.Findings != nil {
+			t.Errorf("%s: said %q, %+v, %v", version, said, got, err)
+		}
+	}
+}
+
+// TestPrepareGoesOn: when the helper fails or does not end, files are merged, the owner is told, and the boot goes on.
+func TestPrepareGoesOn(t *testing.T) {
+	for name, c := range map[string]struct {
+		convert func(context.Context, string, string, string) (tree.Report, error)
+		want    string
+	}{
+		"fails": {func(context.Context, string, string, string) (tree.Report, error) {
+			return tree.Report{}, errors.New("signal: killed: out of memory")
+		}, "out of memory"},
+		"does not end": {func(ctx context.Context, _, _, _ string) (tree.Report, error) {
+			<-ctx.Done()
+			return tree.Report{}, ctx.Err()
+		}, "it took longer than 2m0s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			set, roots := images(t)
+			synctest.Test(t, func(t *testing.T) {
+				p := treePreparer{log: slog.New(slog.DiscardHandler), convert: c.convert}
+				got, err := p.prepare(t.Context(), set, roots["13"], "2", func(string) {})
+				must(t, err)
+				told := got.Findings("left")
+				if len(told) != 1 || told[0].Severity != "critical" || !strings.Contains(told[0].What, c.want) || !strings.Contains(got.Note, c.want) {
+					t.Errorf("note %q, told %+v", got.Note, told)
+				}
+			})
+			if text := content(t, filepath.Join(set, "etc/2/ssh/sshd_config")); !strings.Contains(text, "ChallengeResponse") {
+				t.Errorf("sshd_config: %s", text)
+			}
+		})
+	}
+	set, roots := images(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	p := treePreparer{log: slog.New(slog.DiscardHandler), convert: inHere}
+	if _, err := p.prepare(ctx, set, roots["13"], "2", func(string) {}); !errors.Is(err, context.Canceled) {
+		t.Errorf("while the server ends: %v", err)
+	}
+	if link, err := os.Readlink(filepath.Join(set, "etc/current")); err != nil || link != "1" {
+		t.Errorf("while the server ends: current leads to %s, %v", link, err)
+	}
+}
