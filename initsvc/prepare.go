@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -77,7 +78,7 @@ func (p treePreparer) tell(c *tree.Converted) {
 
 func prepared(r tree.Report) pid1.Prepared {
 	out := pid1.Prepared{Note: treeNote(r)}
-	if c := r.Converted; c != nil {
+	if c := cmp.Or(r.Converted, r.Earlier); c != nil {
 		out.Findings = func(server string) []initapi.Finding { return c.Told(server) }
 	}
 	return out

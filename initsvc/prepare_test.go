@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/google/go-cmp/cmp"
+
 	"sayasystems.com/atlas/image/layout"
 	"sayasystems.com/atlas/initsvc/tree"
 )
@@ -38,7 +40,7 @@ func images(t *testing.T) (set string, roots map[string]string) {
 	set = t.TempDir()
 	_, err = tree.Prepare(t.Context(), set, roots["12"], "1", tree.Conversion{})
 	must(t, err)
-	must(t, os.WriteFile(filepath.Join(set, "etc/1/ssh/sshd_config"), []byte("ChallengeResponseAuthentication no\nHostKeyAlgorithms ssh-dss,ssh-ed25519\n"), 0o644))
+	must(t, os.WriteFile(filepath.Join(set, "etc/1/ssh/sshd_config"), []byte("ChallengeResponseAuthentication no\nHostKeyAlgorithms ssh-dss,ssh-ed25519\nHostKeyAlgorithms ssh-dss\n"), 0o644))
 	must(t, os.WriteFile(filepath.Join(set, "etc/1/machine-id"), []byte("mine\n"), 0o644))
 	return set, roots
 }
@@ -86,18 +88,22 @@ func TestPrepareConverts(t *testing.T) {
 	if text := content(t, filepath.Join(set, "etc/2/machine-id")); text != "mine\n" {
 		t.Errorf("what belongs to this server: %q", text)
 	}
-	for _, f := range got.Findings("left") {
+	first := got.Findings("left")
+	for _, f := range first {
 		if f.Severity == "" || !strings.HasPrefix(f.Where, "left") || !strings.HasPrefix(f.ID, "etc-convert-") {
 			t.Errorf("finding %+v", f)
 		}
 	}
 
-	t.Log("the same image once more, and another of that release: nothing is converted")
+	t.Log("the same image once more, and another of that release: nothing is converted, and what was found is told again")
 	for _, version := range []string{"2", "2b"} {
 		said = nil
 		p.convert = func(context.Context, string, string, string) (tree.Report, error) { panic("not asked for") }
-		if got, err = p.prepare(t.Context(), set, roots["13"], version, say); err != nil || len(said) > 0 || got.Findings != nil {
+		if got, err = p.prepare(t.Context(), set, roots["13"], version, say); err != nil || len(said) > 0 || strings.Contains(got.Note, "converted") {
 			t.Errorf("%s: said %q, %+v, %v", version, said, got, err)
+		}
+		if d := cmp.Diff(first, got.Findings("left")); d != "" || len(first) == 0 {
+			t.Errorf("%s: told (-first +now):\n%s", version, d)
 		}
 	}
 }

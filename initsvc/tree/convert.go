@@ -70,7 +70,7 @@ type job struct {
 	dir, ours, old, image string
 	kept                  string // record beside ours
 	done                  *Converted
-	record                []byte // for the way back
+	record, told          []byte // for the way back, and for the next starts
 }
 
 // run converts. It returns what it has looked after; the rest is to be merged. After an error dir is in no good state.
@@ -125,6 +125,9 @@ func (j *job) run(ctx context.Context) (looked func(string) bool, err error) {
 		return nil, err
 	}
 	if j.record, err = res.Kept.Encode(); err != nil {
+		return nil, err
+	}
+	if j.told, err = j.done.note(res.Tree); err != nil {
 		return nil, err
 	}
 	return func(rel string) bool {
@@ -227,7 +230,7 @@ func (w *writer) ofRoot(p state.Path, e state.Entry, unknown *snapshot.UnknownNa
 	return e
 }
 
-// keep puts the record for the way back beside a generation, or takes that of an earlier one of the same name away.
+// keep puts a record beside a generation, or takes that of an earlier one of the same name away.
 func keep(path string, record []byte) error {
 	if record == nil {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"bufio"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -25,7 +26,7 @@ func TestPrepareChild(t *testing.T) {
 		t.Skip("only for TestConvertKilled")
 	}
 	c := conversion(t)
-	os.Stdout.WriteString("begins\n")
+	fmt.Println("begins")
 	if _, err := Prepare(t.Context(), args[0], args[1], args[2], c); err != nil {
 		t.Fatal(err)
 	}

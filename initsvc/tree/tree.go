@@ -9,7 +9,8 @@
 //	etc/FROM + FROM.image + FROM.kept + the image's /etc → Meet or Merge → etc/VERSION + VERSION.image + VERSION.kept → etc/current
 //
 // On the set, etc/current is a link to the generation in use, and each generation VERSION has beside it VERSION.image, the image's own
-// /etc: the base of the next merge; and, if it was converted, VERSION.kept: what it was made of, for the way back. Everything is built under
+// /etc: the base of the next merge; and, if it was converted, VERSION.kept: what it was made of, for the way back, and
+// VERSION.told: what was found, which is told again until it is mended. Everything is built under
 // a temporary name, made durable and then renamed; the link is moved last. Cut off at any moment, Prepare starts over.
 package tree
 
@@ -41,6 +42,8 @@ type Report struct {
 	Dirs      []string   `json:"dirs,omitempty"`      // copied from the image, below the set's directory
 
 	Converted *Converted `json:"converted,omitempty"` // nil: it is of the same release of Debian
+	// Earlier is what was found when the generation was converted in an earlier start, as far as it still stands; nil if nothing does.
+	Earlier *Converted `json:"earlier,omitempty"`
 }
 
 const (
@@ -61,7 +64,7 @@ func Prepare(ctx context.Context, setDir, imageDir, version string, c Conversion
 	r := Report{Version: version}
 	if version == "" || version == current || strings.ContainsAny(version, "/\x00") || strings.HasPrefix(version, ".") ||
 		strings.HasSuffix(version, imageSuffix) || strings.HasSuffix(version, oldSuffix) ||
-		strings.HasSuffix(version, layout.EtcKept) || strings.HasSuffix(version, building) {
+		strings.HasSuffix(version, layout.EtcKept) || strings.HasSuffix(version, toldSuffix) || strings.HasSuffix(version, building) {
 		return r, fmt.Errorf("prepare /etc: %q is no version of an image", version)
 	}
 	for _, name := range data() {
@@ -77,16 +80,20 @@ func Prepare(ctx context.Context, setDir, imageDir, version string, c Conversion
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return r, fmt.Errorf("prepare /etc: %w", err)
 	}
+	g := generation{etc: etc, image: filepath.Join(imageDir, "etc"), from: from, version: version, conversion: c, r: &r}
 	if from == version {
+		r.Earlier = g.standing()
 		return r, nil
 	}
 	if err := missingDirs(filepath.Join(setDir, layout.SetVar), filepath.Join(imageDir, "var"), layout.SetVar, layout.ImageInVar(), &r); err != nil {
 		return r, fmt.Errorf("prepare /var: %w", err)
 	}
 	r.From, r.First = from, from == ""
-	g := generation{etc: etc, image: filepath.Join(imageDir, "etc"), from: from, version: version, conversion: c, r: &r}
 	if err := g.make(ctx); err != nil {
 		return r, fmt.Errorf("prepare /etc for version %s: %w", version, err)
+	}
+	if r.Converted == nil {
+		r.Earlier = g.standing()
 	}
 	return r, nil
 }
@@ -180,7 +187,7 @@ type generation struct {
 func (g *generation) make(ctx context.Context) error {
 	ours, dist, kept := filepath.Join(g.etc, g.version), filepath.Join(g.etc, g.version+imageSuffix), filepath.Join(g.etc, g.version+layout.EtcKept)
 	newOurs, newDist := ours+building, dist+building
-	for _, p := range []string{newOurs, newDist, kept + building} {
+	for _, p := range []string{newOurs, newDist, kept + building, ours + toldSuffix + building} {
 		if err := os.RemoveAll(p); err != nil {
 			return err
 		}
@@ -188,7 +195,7 @@ func (g *generation) make(ctx context.Context) error {
 	if err := copyTree(g.image, newDist); err != nil {
 		return err
 	}
-	record, err := g.fill(ctx, newOurs, newDist)
+	record, told, err := g.fill(ctx, newOurs, newDist)
 	if err != nil {
 		return err
 	}
@@ -206,7 +213,7 @@ func (g *generation) make(ctx context.Context) error {
 	if err := publish(newDist, dist); err != nil {
 		return err
 	}
-	if err := keep(kept, record); err != nil {
+	if err := errors.Join(keep(kept, record), keep(ours+toldSuffix, told)); err != nil {
 		return err
 	}
 	if err := publish(newOurs, ours); err != nil {
@@ -222,43 +229,68 @@ func (g *generation) make(ctx context.Context) error {
 	return publish(link, filepath.Join(g.etc, current))
 }
 
-// fill makes the new generation in dir, and returns the record of its conversion.
-func (g *generation) fill(ctx context.Context, dir, image string) ([]byte, error) {
+// fill makes the new generation in dir, and returns the record of its conversion and what was found.
+func (g *generation) fill(ctx context.Context, dir, image string) (record, told []byte, err error) {
 	if g.from == "" {
-		return nil, copyTree(image, dir)
+		return nil, nil, copyTree(image, dir)
 	}
 	ours, base := filepath.Join(g.etc, g.from), filepath.Join(g.etc, g.from+imageSuffix)
 	if err := copyTree(ours, dir); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	j := job{Conversion: g.conversion, dir: dir, ours: ours, old: base, image: image, kept: filepath.Join(g.etc, g.from+layout.EtcKept)}
 	from, to := crossing(base, image)
-	if from == to {
-		record, err := os.ReadFile(j.kept) // holds for as long as the release stays the same
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+	if from == to { // the records hold for as long as the release stays the same
+		record, err := content(ours + layout.EtcKept)
+		if err != nil {
+			return nil, nil, err
 		}
-		return record, mergeInto(dir, base, image, nil, g.r)
+		if told, err = content(ours + toldSuffix); err != nil {
+			return nil, nil, err
+		}
+		return record, told, mergeInto(dir, base, image, nil, g.r)
 	}
-	j.done = &Converted{From: from, To: to, Not: g.conversion.Not}
-	g.r.Converted = j.done
-	var looked func(string) bool
+	g.r.Converted = &Converted{From: from, To: to, Not: g.conversion.Not}
+	j := job{Conversion: g.conversion, dir: dir, ours: ours, old: base, image: image, kept: ours + layout.EtcKept, done: g.r.Converted}
 	if j.done.Not == "" && j.Steps == nil {
 		j.done.Not = "nothing was given that converts"
 	}
+	var looked func(string) bool
 	if j.done.Not == "" {
-		var err error
 		if looked, err = j.run(ctx); err != nil {
 			if ctx.Err() != nil {
-				return nil, ctx.Err()
+				return nil, nil, ctx.Err()
 			}
 			*j.done = Converted{From: from, To: to, Took: j.done.Took, Not: err.Error()}
 			if err := errors.Join(os.RemoveAll(dir), copyTree(ours, dir)); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
-	return j.record, mergeInto(dir, base, image, looked, g.r)
+	if j.done.Not != "" {
+		j.record = nil
+		if j.told, err = j.done.note(nil); err != nil {
+			return nil, nil, err
+		}
+	}
+	return j.record, j.told, mergeInto(dir, base, image, looked, g.r)
+}
+
+// content is a file's; nil if there is none.
+func content(path string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
+
+// standing is what an earlier start has found; a record that cannot be read tells nothing.
+func (g *generation) standing() *Converted {
+	c, err := standing(filepath.Join(g.etc, g.version))
+	if err != nil {
+		return nil
+	}
+	return c
 }
 
 // mergeInto merges in place: dir holds a copy of ours. What was looked after already is left alone; looked may be nil.
