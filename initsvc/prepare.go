@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -99,10 +100,15 @@ func treeNote(r tree.Report) string {
 	return note + fmt.Sprintf("%d updated, %d added, %d removed, %d conflicts", len(r.Updated), len(r.Added), len(r.Removed), len(r.Conflicts))
 }
 
-// convertTree runs the helper. All that it has started ends with it: what comes after begins anew in the same place.
+// convertTree runs the helper.
 func convertTree(ctx context.Context, setDir, imageDir, version string) (tree.Report, error) {
+	return runHelper(ctx, filepath.Join(layout.LibDir, "init"), prepareVerb, setDir, imageDir, version)
+}
+
+// runHelper runs it. All that it has started ends with it: what comes after begins anew in the same place.
+func runHelper(ctx context.Context, path string, args ...string) (tree.Report, error) {
 	var r tree.Report
-	cmd := exec.CommandContext(ctx, filepath.Join(layout.LibDir, "init"), prepareVerb, setDir, imageDir, version)
+	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var out, words bytes.Buffer
@@ -129,11 +135,11 @@ func prepare(ctx context.Context, args []string, out io.Writer) error {
 		return errors.New("prepare: takes the directories of the set and of the image, and the image's version; only process 1 calls this")
 	}
 	setDir, imageDir := args[0], args[1]
-	rules, err := rulesOf(filepath.Join(setDir, layout.SetEtc, "current"), filepath.Join(imageDir, layout.PacksDir))
+	shared, err := sharedBy(filepath.Join(setDir, layout.SetEtc, "current"), filepath.Join(imageDir, layout.PacksDir))
 	if err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
-	c := tree.Conversion{Steps: steps.All(), Shared: func(p state.Path) bool { return rules.Classify(p) == class.Shared }}
+	c := tree.Conversion{Steps: steps.All(), Shared: shared}
 	r, err := tree.Prepare(ctx, setDir, imageDir, args[2], c)
 	if err != nil {
 		return fmt.Errorf("prepare: %w", err)
@@ -144,8 +150,9 @@ func prepare(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// rulesOf says what belongs to whom, by the packs that the site runs, as the Synchronizer has it; by all if the site's settings cannot be read.
-func rulesOf(etc, packsDir string) (*class.Rules, error) {
+// sharedBy tells what conversion looks after, by the packs that the site runs: what the Synchronizer carries, and the files behind what it
+// carries as an export (OpenLDAP's cn=config). By all packs, if the site's settings cannot be read.
+func sharedBy(etc, packsDir string) (func(state.Path) bool, error) {
 	packs, err := pack.LoadAll(packsDir)
 	if err != nil {
 		return nil, err
@@ -159,5 +166,22 @@ func rulesOf(etc, packsDir string) (*class.Rules, error) {
 		}
 		packs = chosen
 	}
-	return class.New(packs)
+	rules, err := class.New(packs)
+	if err != nil {
+		return nil, err
+	}
+	var exported []state.Path
+	for _, p := range packs {
+		for _, x := range p.Exports {
+			for _, w := range x.Watch {
+				if q := state.Path(strings.Trim(w, "/")); q.Under("etc") && !strings.Contains(w, "{{") {
+					exported = append(exported, q)
+				}
+			}
+		}
+	}
+	return func(p state.Path) bool {
+		c := rules.Classify(p)
+		return c == class.Shared || c == class.Derived && slices.ContainsFunc(exported, p.Under)
+	}, nil
 }

@@ -5,17 +5,23 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
+	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"sayasystems.com/atlas/image/layout"
 	"sayasystems.com/atlas/initsvc/tree"
+	"sayasystems.com/atlas/sentry/sync/state"
 )
 
 // images are roots of Debian 12 and 13, and a set that was used with the first.
@@ -147,5 +153,78 @@ func TestPrepareGoesOn(t *testing.T) {
 	}
 	if link, err := os.Readlink(filepath.Join(set, "etc/current")); err != nil || link != "1" {
 		t.Errorf("while the server ends: current leads to %s, %v", link, err)
+	}
+}
+
+func TestSharedBy(t *testing.T) {
+	shared, err := sharedBy(t.TempDir(), "../image/packs")
+	must(t, err)
+	for p, want := range map[state.Path]bool{
+		"etc/passwd": true, "etc/ssh/sshd_config": true, "etc/ldap/slapd.d/cn=config.ldif": true, "etc/ldap/slapd.d/cn=config.ldif~": false,
+		"etc/machine-id": false, "etc/samba/atlas.conf": false, "etc/ldap/slapd.d.old/cn=config.ldif": false,
+	} {
+		if got := shared(p); got != want {
+			t.Errorf("%s: %t; want %t", p, got, want)
+		}
+	}
+}
+
+// TestPrepareHelper is what runs in a process of its own.
+func TestPrepareHelper(t *testing.T) {
+	args := flag.Args()
+	if len(args) == 0 {
+		t.Skip("only for TestRunHelper")
+	}
+	switch args[0] {
+	case prepareVerb:
+		if err := run(context.Background(), append([]string{"init"}, args...), nil, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "init:", err)
+			os.Exit(1)
+		}
+	case "hang":
+		cmd := exec.Command("sleep", "1000")
+		must(t, cmd.Start())
+		must(t, os.WriteFile(args[1], []byte(strconv.Itoa(cmd.Process.Pid)), 0o600))
+		select {}
+	}
+	os.Exit(0)
+}
+
+func TestRunHelper(t *testing.T) {
+	set, roots := images(t)
+	self := func(ctx context.Context, args ...string) (tree.Report, error) {
+		return runHelper(ctx, os.Args[0], append([]string{"-test.run=^TestPrepareHelper$", "--"}, args...)...)
+	}
+	if _, err := self(t.Context(), prepareVerb, set); err == nil || !strings.Contains(err.Error(), "only process 1 calls this") {
+		t.Errorf("a call that is wrong: %v", err)
+	}
+	r, err := self(t.Context(), prepareVerb, set, roots["13"], "2")
+	if err != nil || r.Version != "2" || r.Converted == nil || len(r.Converted.Findings) == 0 {
+		t.Errorf("report %+v, %v", r, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	note := filepath.Join(t.TempDir(), "pid")
+	go func() {
+		for {
+			if text, _ := os.ReadFile(note); len(text) > 0 {
+				cancel()
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	if _, err = self(ctx, "hang", note); err == nil {
+		t.Error("one that hangs is not ended")
+	}
+	pid, err := strconv.Atoi(content(t, note))
+	must(t, err)
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) { // whoever takes in orphans here may be slow
+		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(state), ") Z ") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("what the helper had started is still there")
+		}
 	}
 }

@@ -84,6 +84,14 @@ func (k *Kept) Made(p state.Path, e state.Entry) bool {
 	return ok && was == sum(e)
 }
 
+// Only leaves out what another server does not share, or has elsewhere.
+func (k *Kept) Only(shared func(state.Path) bool) {
+	maps.DeleteFunc(k.Before, func(p state.Path, _ File) bool { return !shared(p) })
+	maps.DeleteFunc(k.After, func(p state.Path, _ File) bool { return !shared(p) })
+	maps.DeleteFunc(k.Same, func(p state.Path, _ Sum) bool { return !shared(p) })
+	k.Gone = slices.DeleteFunc(k.Gone, func(p state.Path) bool { return !shared(p) })
+}
+
 // Return converts a tree back that k's conversion has made and that may have been changed since. What was not changed becomes what it was, and
 // nothing is told of it; what was is converted back, and merged into it.
 func Return(steps []Step, k Kept, now *Tree) (Result, error) {

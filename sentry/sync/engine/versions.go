@@ -207,6 +207,7 @@ func (e *Engine) theirKept(head state.Commit, theirs, ours int) (*convert.Kept, 
 	if !k.Fits(theirs, ours) {
 		return nil, nil
 	}
+	k.Only(func(p state.Path) bool { return e.facts.Class(p) == class.Shared })
 	return &k, nil
 }
 
