@@ -52,7 +52,7 @@ type Parts struct {
 	OpenStore func(handover.Handover, *slog.Logger) (storage.Store, error)
 	// PrepareTree makes the set's directories ready for the image, and says what it is at if that takes its time.
 	PrepareTree func(ctx context.Context, setDir, imageDir, version string, say func(what string)) (Prepared, error)
-	BindTree    func(setDir, imageDir, version string) error
+	BindTree    func(setDir, imageDir string) error
 	UnbindTree  func() error
 	Network     func(ctx context.Context, cfg siteconf.Management, log *slog.Logger) (network.Management, error)
 	Keep        func(ctx context.Context, m network.Management, log *slog.Logger) error

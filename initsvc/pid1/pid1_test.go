@@ -166,7 +166,7 @@ func (m *machine) server(kind string) *Server {
 				m.note("prepare tree %s", version)
 				return Prepared{}, nil
 			},
-			BindTree:   func(string, string, string) error { m.note("bind tree"); return nil },
+			BindTree:   func(string, string) error { m.note("bind tree"); return nil },
 			UnbindTree: func() error { m.note("unbind tree"); return nil },
 			Network: func(context.Context, siteconf.Management, *slog.Logger) (network.Management, error) {
 				m.note("network")
@@ -453,7 +453,7 @@ func TestConversionIsTold(t *testing.T) {
 			return []initapi.Finding{{ID: "etc-convert-x", Severity: "critical", Where: server, What: "x"}}
 		}}, nil
 	}
-	s.p.BindTree = func(string, string, string) error {
+	s.p.BindTree = func(string, string) error {
 		if tries == 1 {
 			return errors.New("busy")
 		}

@@ -160,7 +160,7 @@ func (s *Server) bindTree(ctx context.Context) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return note, err
 	}
-	if err := s.p.BindTree(s.o.Dirs.Set, s.o.Dirs.Image, s.o.Handover.Version); err != nil {
+	if err := s.p.BindTree(s.o.Dirs.Set, s.o.Dirs.Image); err != nil {
 		return note, err
 	}
 	s.mu.Lock()

@@ -45,14 +45,23 @@ type Converted struct {
 	Not      string            `json:"not,omitempty"`     // why nothing was converted, and files were merged only
 }
 
-// Crossing tells between which releases of Debian the set in setDir would be converted for an image; 0, 0 if it would not.
-func Crossing(setDir, imageDir, version string) (from, to int) {
+// Crossing tells from which release of Debian to which the set in setDir would be converted for an image; 0, 0 if it would not be.
+func Crossing(setDir, imageDir, version string) (release, image int) {
 	etc := filepath.Join(setDir, layout.SetEtc)
-	generation, err := os.Readlink(filepath.Join(etc, current))
-	if err != nil || generation == version {
+	from, err := os.Readlink(filepath.Join(etc, current))
+	if err != nil || from == generationOf(etc, filepath.Join(imageDir, "etc"), version) {
 		return 0, 0
 	}
-	return crossing(filepath.Join(etc, generation+imageSuffix), filepath.Join(imageDir, "etc"))
+	return crossing(filepath.Join(etc, from+imageSuffix), filepath.Join(imageDir, "etc"))
+}
+
+// generationOf names the generation for an image. Products of one version are made on several releases of Debian: what belongs to another
+// release has the name already, perhaps in use.
+func generationOf(etc, image, version string) string {
+	if _, to := crossing(filepath.Join(etc, version+imageSuffix), image); to != 0 {
+		return fmt.Sprintf("%s.debian%d", version, to)
+	}
+	return version
 }
 
 func crossing(old, image string) (from, to int) {

@@ -133,6 +133,29 @@ func TestConvertChangedBetween(t *testing.T) {
 	}
 }
 
+// TestConvertSameVersion: a product of one version is made on both releases.
+func TestConvertSameVersion(t *testing.T) {
+	f, c := newFixture(t, ""), conversion(t)
+	before := scan(t, f.etc("1"))
+	for n, way := range []struct{ image, generation string }{{f.thirteen, "1.debian13"}, {f.twelve, "1"}, {f.thirteen, "1.debian13"}} {
+		for again := range 2 {
+			from, to := Crossing(f.set, way.image, "1")
+			r := f.prepare(t, way.image, "1", c)
+			if crossed := again == 0; (r.Converted != nil) != crossed || (from != to) != crossed || crossed && (r.Converted.Not != "" || r.Converted.Back != (n > 0)) {
+				t.Errorf("%d: %d to %d, converted: %+v", n, from, to, r.Converted)
+			}
+			if link, err := os.Readlink(f.etc(current)); err != nil || link != way.generation {
+				t.Errorf("%d: current leads to %s, %v; want %s", n, link, err, way.generation)
+			}
+		}
+		if n == 1 {
+			if d := cmp.Diff(before, scan(t, f.etc("1"))); d != "" {
+				t.Errorf("there and back (-want +got):\n%s", d)
+			}
+		}
+	}
+}
+
 // TestConvertDamagedRecord: without a good record the way back is a plain conversion, and says so.
 func TestConvertDamagedRecord(t *testing.T) {
 	f, c := newFixture(t, ""), conversion(t)

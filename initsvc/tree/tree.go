@@ -8,10 +8,10 @@
 //
 //	etc/FROM + FROM.image + FROM.kept + the image's /etc → Meet or Merge → etc/VERSION + VERSION.image + VERSION.kept → etc/current
 //
-// On the set, etc/current is a link to the generation in use, and each generation VERSION has beside it VERSION.image, the image's own
-// /etc: the base of the next merge; and, if it was converted, VERSION.kept: what it was made of, for the way back, and
-// VERSION.told: what was found, which is told again until it is mended. Everything is built under
-// a temporary name, made durable and then renamed; the link is moved last. Cut off at any moment, Prepare starts over.
+// On the set, etc/current is a link to the generation in use. Each generation VERSION (VERSION.debianN where one of another release has the
+// name) has beside it VERSION.image, the image's own /etc: the base of the next merge; and, if it was converted, VERSION.kept: what it was made
+// of, for the way back, and VERSION.told: what was found, which is told again until it is mended. Everything is built under a temporary name,
+// made durable and then renamed; the link is moved last. Cut off at any moment, Prepare starts over.
 package tree
 
 import (
@@ -80,8 +80,9 @@ func Prepare(ctx context.Context, setDir, imageDir, version string, c Conversion
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return r, fmt.Errorf("prepare /etc: %w", err)
 	}
-	g := generation{etc: etc, image: filepath.Join(imageDir, "etc"), from: from, version: version, conversion: c, r: &r}
-	if from == version {
+	g := generation{etc: etc, image: filepath.Join(imageDir, "etc"), from: from, conversion: c, r: &r}
+	g.name = generationOf(etc, g.image, version)
+	if from == g.name {
 		r.Earlier = g.standing()
 		return r, nil
 	}
@@ -177,15 +178,15 @@ func missingDirs(set, image, name string, skip []string, r *Report) error {
 	return nil
 }
 
-// generation makes etc/version and etc/version.image, and has etc/current point to it.
+// generation makes etc/name and what stands beside it, and has etc/current point to it.
 type generation struct {
-	etc, image, from, version string
-	conversion                Conversion
-	r                         *Report
+	etc, image, from, name string
+	conversion             Conversion
+	r                      *Report
 }
 
 func (g *generation) make(ctx context.Context) error {
-	ours, dist, kept := filepath.Join(g.etc, g.version), filepath.Join(g.etc, g.version+imageSuffix), filepath.Join(g.etc, g.version+layout.EtcKept)
+	ours, dist, kept := filepath.Join(g.etc, g.name), filepath.Join(g.etc, g.name+imageSuffix), filepath.Join(g.etc, g.name+layout.EtcKept)
 	newOurs, newDist := ours+building, dist+building
 	for _, p := range []string{newOurs, newDist, kept + building, ours + toldSuffix + building} {
 		if err := os.RemoveAll(p); err != nil {
@@ -223,7 +224,7 @@ func (g *generation) make(ctx context.Context) error {
 	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Symlink(g.version, link); err != nil {
+	if err := os.Symlink(g.name, link); err != nil {
 		return err
 	}
 	return publish(link, filepath.Join(g.etc, current))
@@ -286,7 +287,7 @@ func content(path string) ([]byte, error) {
 
 // standing is what an earlier start has found; a record that cannot be read tells nothing.
 func (g *generation) standing() *Converted {
-	c, err := standing(filepath.Join(g.etc, g.version))
+	c, err := standing(filepath.Join(g.etc, g.name))
 	if err != nil {
 		return nil
 	}

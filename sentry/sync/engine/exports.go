@@ -157,7 +157,7 @@ func noFile(p state.Path, text []byte) []history.Edit {
 
 // recordExport is done in the loop.
 func (e *Engine) recordExport(ctx context.Context, x Export, text []byte) {
-	e.record(ctx, noFile(x.Path, text), history.Meta{Who: state.Who{Service: x.Service}, Title: "changed " + strings.ToLower(x.Title[:1]) + x.Title[1:], Image: e.cfg.Image}, 0)
+	e.record(ctx, noFile(x.Path, text), history.Meta{Who: state.Who{Service: x.Service}, Title: "changed " + strings.ToLower(x.Title[:1]) + x.Title[1:], Image: e.image}, 0)
 }
 
 // load makes a database equal to the text in the history.

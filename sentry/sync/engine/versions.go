@@ -55,7 +55,7 @@ func (e *Engine) ownStock(ctx context.Context) (*convert.Stock, error) {
 		Path: filepath.Join(e.cfg.ImageRoot, "etc"), MaxFile: maxFile,
 		Shared: func(p state.Path) bool { return p == "etc" || e.facts.Class(p) == class.Shared },
 	}
-	s, odd, err := etc.Stock(ctx, release, e.cfg.Image)
+	s, odd, err := etc.Stock(ctx, release, e.image)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (e *Engine) recordImage(ctx context.Context) {
 	}
 	if err == nil {
 		edits := append(noFile(stockPath, text), e.ownKept(s.Release)...)
-		_, _, err = e.repo.Record(e.line(), edits, history.Meta{Title: "files of image " + e.cfg.Image, Image: e.cfg.Image})
+		_, _, err = e.repo.Record(e.line(), edits, history.Meta{Title: "files of image " + e.image, Image: e.image})
 	}
 	if err != nil && ctx.Err() == nil {
 		e.log.Error("what the image ships is not recorded; a server with another image cannot follow", "err", err)
@@ -112,7 +112,7 @@ func (e *Engine) ownKept(release int) []history.Edit {
 // wanted is what this server is to have of a state of the primary: the state itself if both run the same image, else what conversion makes of it.
 func (e *Engine) wanted(ctx context.Context, head state.Commit) (state.Commit, error) {
 	v := &e.versions
-	if head.Image == e.cfg.Image {
+	if head.Image == e.image {
 		v.head, v.target = head.ID, head
 		e.tellConverted(nil)
 		e.cfg.Findings.Clear(findKept)
@@ -122,7 +122,7 @@ func (e *Engine) wanted(ctx context.Context, head state.Commit) (state.Commit, e
 		return v.target, nil
 	}
 	if e.cfg.ImageRoot == "" {
-		return head, &versionsError{theirs: head.Image, ours: e.cfg.Image}
+		return head, &versionsError{theirs: head.Image, ours: e.image}
 	}
 	theirs, err := e.theirStock(head)
 	if err != nil {
@@ -153,7 +153,7 @@ func (e *Engine) wanted(ctx context.Context, head state.Commit) (state.Commit, e
 		if err := e.repo.SetBranch(converted, head.ID); err != nil {
 			return head, err
 		}
-		c, _, err := e.repo.Record(converted, edits, history.Meta{Who: head.Who, Title: head.Title, Note: "for image " + e.cfg.Image + " of: " + head.ID, Image: e.cfg.Image})
+		c, _, err := e.repo.Record(converted, edits, history.Meta{Who: head.Who, Title: head.Title, Note: "for image " + e.image + " of: " + head.ID, Image: e.image})
 		if err != nil {
 			return head, fmt.Errorf("keep what was converted: %w", err)
 		}
@@ -170,7 +170,7 @@ func (e *Engine) theirStock(head state.Commit) (convert.Stock, error) {
 		return convert.Stock{}, err
 	}
 	if !ok {
-		return convert.Stock{}, &versionsError{theirs: head.Image, ours: e.cfg.Image}
+		return convert.Stock{}, &versionsError{theirs: head.Image, ours: e.image}
 	}
 	text, err := e.content(entry.Data)
 	if err != nil {
@@ -178,7 +178,7 @@ func (e *Engine) theirStock(head state.Commit) (convert.Stock, error) {
 	}
 	s, err := convert.ParseStock(text)
 	if err == nil && s.Image != head.Image { // it is recorded when the primary starts; a state from just before has none
-		err = &versionsError{theirs: head.Image, ours: e.cfg.Image}
+		err = &versionsError{theirs: head.Image, ours: e.image}
 	}
 	return s, err
 }

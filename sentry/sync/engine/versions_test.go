@@ -116,7 +116,7 @@ func TestWordsBack(t *testing.T) {
 		},
 		config: func(s *server, c *Config) {
 			c.ImageRoot, c.Steps = filepath.Join(s.dir, "image"), steps
-			c.Versions = carry.Versions{Image: s.name + "-1", Debian: map[string]string{"left": "13", "right": "12"}[s.name]}
+			c.Versions = carry.Versions{Image: "1.0", Debian: map[string]string{"left": "13", "right": "12"}[s.name]} // one product, on two releases
 			if s.name == "left" {
 				c.Kept = kept
 			}
@@ -131,7 +131,7 @@ func TestWordsBack(t *testing.T) {
 	}
 
 	t.Log("damaged")
-	_, _, err = left.engine.repo.Record(state.Site, noFile(keptPath, text[:len(text)-9]), history.Meta{Title: "damaged", Image: "left-1"})
+	_, _, err = left.engine.repo.Record(state.Site, noFile(keptPath, text[:len(text)-9]), history.Meta{Title: "damaged", Image: left.engine.image})
 	must(t, err)
 	left.engine.nudge()
 	eventually(t, "finding", func() bool { return right.finding(findKept) })
