@@ -36,12 +36,9 @@ import (
 // parts wires the packages of this machine together.
 func parts(h handover.Handover, log *slog.Logger) pid1.Parts {
 	p := pid1.Parts{
-		OpenStore: storage.Open,
-		PrepareTree: func(setDir, imageDir, version string) (string, error) {
-			r, err := tree.Prepare(setDir, imageDir, version)
-			return treeNote(r), err
-		},
-		BindTree: tree.Bind, UnbindTree: tree.Unbind,
+		OpenStore:   storage.Open,
+		PrepareTree: treePreparer{log: log, convert: convertTree}.prepare,
+		BindTree:    tree.Bind, UnbindTree: tree.Unbind,
 		Network: network.BringUp, Keep: network.Keep, Raise: network.Raise, Defend: network.Defend, Lower: network.Lower,
 		Fence: network.Fence, Conflicts: network.Conflicts,
 		Packs:     func(dir string) ([]pack.Pack, error) { return pack.LoadAll(dir) },
@@ -71,17 +68,6 @@ func parts(h handover.Handover, log *slog.Logger) pid1.Parts {
 		p.Condemn = func(context.Context) error { return condemn(h) }
 	}
 	return p
-}
-
-// treeNote tells in short what became of /etc.
-func treeNote(r tree.Report) string {
-	switch {
-	case r.First:
-		return "first use of the set"
-	case r.From != "":
-		return fmt.Sprintf("configuration of %s taken over: %d updated, %d added, %d removed, %d conflicts", r.From, len(r.Updated), len(r.Added), len(r.Removed), len(r.Conflicts))
-	}
-	return ""
 }
 
 // mountSystem makes what the system needs, and keeps the image visible below what is bound over it later.

@@ -86,6 +86,9 @@ const (
 	SetSentry = "sentry"
 )
 
+// EtcKept ends the name of the record of a conversion beside the generation of SetEtc that it has made.
+const EtcKept = ".kept"
+
 // ImageInEtc and ImageInVar belong to the image although they lie in /etc and /var: init binds them from ImageDir over the
 // set's own.
 var (

@@ -49,9 +49,10 @@ func Real() Dirs {
 
 // Parts are the other packages that init wires together, as functions, so that tests can put their own in.
 type Parts struct {
-	OpenStore   func(handover.Handover, *slog.Logger) (storage.Store, error)
-	PrepareTree func(setDir, imageDir, version string) (note string, err error)
-	BindTree    func(setDir, imageDir, version string) error
+	OpenStore func(handover.Handover, *slog.Logger) (storage.Store, error)
+	// PrepareTree makes the set's directories ready for the image, and says what it is at if that takes its time.
+	PrepareTree func(ctx context.Context, setDir, imageDir, version string, say func(what string)) (Prepared, error)
+	BindTree    func(setDir, imageDir string) error
 	UnbindTree  func() error
 	Network     func(ctx context.Context, cfg siteconf.Management, log *slog.Logger) (network.Management, error)
 	Keep        func(ctx context.Context, m network.Management, log *slog.Logger) error
@@ -78,6 +79,12 @@ type Parts struct {
 	Uevents func(ctx context.Context, changed func())
 	// Hostname sets the kernel's host name.
 	Hostname func(name string) error
+}
+
+// Prepared is what became of the set's directories.
+type Prepared struct {
+	Note     string                                // for the report of the boot
+	Findings func(server string) []initapi.Finding // what the owner is to know; may be nil
 }
 
 // Inventory is what the inventory helper found: the hardware, and how it differs from the baseline.
@@ -244,6 +251,16 @@ func (s *Server) phaseStarted(p boot.Phase) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.st.phase = p.Title
+}
+
+// say tells in place of the phase's title what it is at.
+func (s *Server) say(what string) {
+	s.log.Info(what)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.st.phase != "" {
+		s.st.phase = what
+	}
 }
 
 func (s *Server) phaseFailed(e *boot.Error) {

@@ -148,14 +148,20 @@ func (s *Server) assemble(ctx context.Context) (string, error) {
 }
 
 func (s *Server) bindTree(ctx context.Context) (string, error) {
-	note, err := s.p.PrepareTree(s.o.Dirs.Set, s.o.Dirs.Image, s.o.Handover.Version)
+	done, err := s.p.PrepareTree(ctx, s.o.Dirs.Set, s.o.Dirs.Image, s.o.Handover.Version, s.say)
+	note := done.Note
 	if err != nil {
 		return note, err
+	}
+	if done.Findings != nil { // for the whole of this run: a try of the phase that comes after finds nothing to do
+		for _, f := range done.Findings(s.name()) {
+			s.findings.set(f)
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return note, err
 	}
-	if err := s.p.BindTree(s.o.Dirs.Set, s.o.Dirs.Image, s.o.Handover.Version); err != nil {
+	if err := s.p.BindTree(s.o.Dirs.Set, s.o.Dirs.Image); err != nil {
 		return note, err
 	}
 	s.mu.Lock()

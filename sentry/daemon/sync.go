@@ -178,7 +178,8 @@ func (s *synchronizer) serve(ctx context.Context, st initapi.State) error {
 	}
 	stale := func() bool { return !reflect.DeepEqual(conf, d.settings()) }
 	cfg := engine.Config{
-		Dir: dir, Root: "/", Places: places, Server: d.server.Name, Versions: v, Role: st.Role, Facts: facts, ImageRoot: layout.ImageDir, Steps: s.steps(), Stale: stale, Ready: s.ready,
+		Dir: dir, Root: "/", Places: places, Server: d.server.Name, Versions: v, Role: st.Role, Facts: facts, ImageRoot: layout.ImageDir, Steps: s.steps(),
+		Kept: places[0].Dir + layout.EtcKept, Stale: stale, Ready: s.ready,
 		Helper: check.Helper{Command: []string{self, CheckVerb}}, Services: orders{initapi.NewClient("").Patient()},
 		Findings: &s.findings, Changed: d.hub.publish, Log: d.log, Prober: prober{d},
 	}
@@ -352,7 +353,7 @@ func (s *synchronizer) ready(service string) bool {
 	return s.d.own.state != nil && slices.ContainsFunc(s.d.own.state.Services, func(v initapi.Service) bool { return v.Name == service && v.State == "ready" })
 }
 
-// places are where the set's directories are reached for writing: not through what is bound from them, since a rename does not cross mounts.
+// places are where the set's directories are reached for writing, /etc first: not through what is bound from them, since a rename does not cross mounts.
 func places(set string) ([]apply.Place, error) {
 	etc, err := filepath.EvalSymlinks(filepath.Join(set, layout.SetEtc, "current"))
 	if err != nil {
