@@ -159,8 +159,6 @@ func (k *Keeper) Commit(_ context.Context, packs []pack.Pack) (freed int64, titl
 
 // Open lists what Commit would remove, as one line for each directory.
 func (k *Keeper) Open(packs []pack.Pack) ([]string, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	rec, err := k.load()
 	if err != nil {
 		return nil, err

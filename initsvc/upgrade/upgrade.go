@@ -44,7 +44,7 @@ type Options struct {
 // Keeper keeps the forms of a set's data. Its methods may be called concurrently.
 type Keeper struct {
 	o  Options
-	mu sync.Mutex // around the record and all work
+	mu sync.Mutex // around all work; the record is whole at any time, and read without it
 }
 
 // New returns a Keeper.
@@ -290,8 +290,6 @@ func (j job) back(e dataform.Entry, p dataform.Plan) error {
 
 // Findings tell how things stand with the data of a pack.
 func (k *Keeper) Findings(p pack.Pack, server string) []initapi.Finding {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	rec, err := k.load()
 	if err != nil {
 		return nil // told when its service was to start
