@@ -95,7 +95,7 @@ func (j job) copy(ctx context.Context, from, to string) error {
 		return err
 	}
 	j.o.Progress(j.service, "keeping a copy of the data of before")
-	cmd := exec.CommandContext(ctx, "cp", "-a", "-T", "--reflink=auto", "--sparse=auto", from, to)
+	cmd := exec.CommandContext(ctx, "/bin/cp", "-a", "-T", "--reflink=auto", "--sparse=auto", from, to)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("copy the data: %w: %s", err, strings.TrimSpace(string(out)))

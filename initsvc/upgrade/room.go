@@ -41,7 +41,7 @@ exec chroot --userspec="$as" --groups= "$root" "$@"`
 // command runs a program in the room. When ctx ends it gets SIGQUIT, upon which servers of PostgreSQL end at once with all that is theirs.
 func (r room) command(ctx context.Context, argv ...string) *exec.Cmd {
 	args := []string{"--mount", "--propagation", "private", "--ipc", "sh", "-c", enter, "room", r.root, r.data, r.path, r.work, fmt.Sprintf("%d:%d", r.uid, r.gid)}
-	cmd := exec.CommandContext(ctx, "unshare", append(args, argv...)...)
+	cmd := exec.CommandContext(ctx, "/usr/bin/unshare", append(args, argv...)...) // process 1 has no PATH
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "TZ=UTC", "HOME=/tmp", "PGTZ=UTC", "PGOPTIONS=-c client_min_messages=warning"}
 	cmd.Dir = "/"
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGQUIT) }
