@@ -94,9 +94,8 @@ func (o *older) file(rel string) error {
 	if err != nil {
 		return nil //nolint:nilerr // no program: a table, a locale
 	}
-	defer f.Close()
 	needed, err := f.ImportedLibraries()
-	if err != nil {
+	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("libraries of %s: %w", rel, err)
 	}
 	for _, n := range needed {

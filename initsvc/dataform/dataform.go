@@ -62,7 +62,7 @@ type Kept struct {
 
 // Doing is the journal: what was begun and is not known to have ended.
 type Doing struct {
-	Verb  Verb      `json:"verb"` // Forward or Back
+	Verb  Verb      `json:"verb"` // Forward, Back or Anew
 	From  int       `json:"from"`
 	To    int       `json:"to"`
 	Step  Step      `json:"step"`
@@ -90,6 +90,7 @@ const (
 	Note    Verb = "note"    // they fit, and the record has to say so
 	Forward Verb = "forward" // bring them from an older form
 	Back    Verb = "back"    // put the kept ones of the older form back into use
+	Anew    Verb = "anew"    // set them aside, so that the service makes its own: only on a standby, whose data nobody has written but the verifier
 	Refuse  Verb = "refuse"  // the service must not start
 )
 
@@ -120,6 +121,9 @@ type Seen struct {
 	Data   []int // forms of data that lie where a daemon of that form looks; for Copy, data are of the entry's form: AnyData
 	Any    bool  // Copy: there are data
 	KeptAt []int // kept forms of the entry whose directories are really there
+	// Standby: the set is a secondary's. People's data come with the primary's set; these were written by the verifier, or are of a time
+	// when the set was primary: they are kept, but a standby that does not run for their sake would help nobody.
+	Standby bool
 }
 
 // Recover tells what to do with something that was cut off: nothing was changed before Place, and from there on it only has to be ended.
@@ -133,6 +137,14 @@ func Recover(e *Entry) (undo, finish bool) {
 
 // Decide tells what is to be done before the service starts. e is nil or has no Doing.
 func Decide(e *Entry, s Seen) Plan {
+	p := decide(e, s)
+	if p.Verb == Refuse && s.Standby {
+		p.Verb = Anew
+	}
+	return p
+}
+
+func decide(e *Entry, s Seen) Plan {
 	here := func(form int) bool {
 		if s.Kind == Copy {
 			return s.Any
@@ -218,6 +230,9 @@ func Ended(e Entry, old Kept, release string, now time.Time) Entry {
 		if release == "" && was != nil {
 			release = was.Release
 		}
+	case Anew:
+		out.Aside = append(out.Aside, old)
+		out.From, out.Back = 0, false
 	}
 	out.Form, out.Release, out.Since = d.To, release, now
 	return out

@@ -2,6 +2,7 @@ package dataform
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -22,13 +23,7 @@ type content struct {
 }
 
 func (d disk) clone() disk {
-	c := disk{in: map[int]content{}, kept: map[int]content{}}
-	for k, v := range d.in {
-		c.in[k] = v
-	}
-	for k, v := range d.kept {
-		c.kept[k] = v
-	}
+	c := disk{in: maps.Clone(d.in), kept: maps.Clone(d.kept)}
 	if d.e != nil {
 		e := *d.e
 		e.Kept, e.Aside = slices.Clone(e.Kept), slices.Clone(e.Aside)
@@ -292,9 +287,10 @@ func TestDecide(t *testing.T) {
 	pg := func(image int, older []int, data ...int) Seen {
 		return Seen{Kind: PostgreSQL, Image: image, Older: older, Data: data, KeptAt: data}
 	}
-	cp := func(image int, any bool, kept ...int) Seen {
-		return Seen{Kind: Copy, Image: image, Any: any, KeptAt: kept}
+	cp := func(image int, data bool, kept ...int) Seen {
+		return Seen{Kind: Copy, Image: image, Any: data, KeptAt: kept}
 	}
+	standby := func(s Seen) Seen { s.Standby = true; return s }
 	for _, c := range []struct {
 		name string
 		e    *Entry
@@ -317,6 +313,9 @@ func TestDecide(t *testing.T) {
 		{"back, other kept", in(17, keeps(13)), pg(15, nil, 13, 17), Plan{Refuse, 17, 15, Elsewhere}},
 		{"data in use were taken away", in(17, keeps(15)), pg(17, []int{15}, 15), Plan{Forward, 15, 17, ""}},
 		{"all data were taken away", in(15), pg(17, []int{15}), Plan{Note, 17, 17, ""}},
+		{"a standby with newer data", in(17), standby(pg(15, nil, 17)), Plan{Anew, 17, 15, NoneKept}},
+		{"a standby without programs", in(15), standby(pg(17, nil, 15)), Plan{Anew, 15, 17, NoPrograms}},
+		{"a standby that goes back", in(17, keeps(15)), standby(pg(15, nil, 15, 17)), Plan{Back, 17, 15, ""}},
 		{"copy: none yet", nil, cp(13, false), Plan{Note, 13, 13, ""}},
 		{"copy: no record", nil, cp(13, true), Plan{Note, 13, 13, ""}},
 		{"copy: noted before there were data", in(12), cp(13, false), Plan{Note, 13, 13, ""}},
@@ -347,6 +346,10 @@ func TestFindings(t *testing.T) {
 	}
 	if got := Findings("x", "X", "left", &Entry{Form: 12}); got != nil {
 		t.Errorf("nothing kept: %+v", got)
+	}
+	e = &Entry{Kind: Copy, Form: 12, Aside: []Kept{{Form: 13, Dir: "/aside"}}}
+	if got := Findings("mariadb", "Database", "left", e); len(got) != 1 || !strings.Contains(got[0].What, "were set aside in /aside when this set came as a standby") {
+		t.Errorf("aside: %+v", got)
 	}
 	for _, w := range []Why{NoPrograms, Given, NoneKept, Elsewhere} {
 		f := Refused("postgresql", "Database", "left", "13", PostgreSQL, Plan{Refuse, 15, 17, w})

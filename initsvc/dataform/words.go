@@ -66,6 +66,17 @@ func Findings(service, title, server string, e *Entry) []initapi.Finding {
 			Next: fmt.Sprintf("When you are sure that you stay with this release: atlas commit-upgrade. It removes what is kept, frees %s, and there is no way back after it.", Size(bytes)),
 		})
 	}
+	if !e.Back && len(e.Kept) == 0 && len(e.Aside) > 0 {
+		var lie []string
+		for _, k := range e.Aside {
+			lie = append(lie, k.Dir)
+		}
+		out = append(out, initapi.Finding{
+			ID: "data-aside-" + service, Severity: "info", Where: server + " " + service, Since: e.Since,
+			What: fmt.Sprintf("Data of %s that this release does not read were set aside in %s when this set came as a standby; %s has begun with empty ones.", title, strings.Join(lie, ", "), title),
+			Next: fmt.Sprintf("If nothing of them is needed: atlas commit-upgrade removes them and frees %s.", Size(bytes)),
+		})
+	}
 	if e.Back && len(e.Aside) > 0 {
 		k := e.Aside[len(e.Aside)-1]
 		from := k.From

@@ -12,13 +12,14 @@ import (
 
 	"sayasystems.com/atlas/image/pack"
 	"sayasystems.com/atlas/initsvc/socket"
+	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/initapi"
 )
 
 // Forms brings services' data into the form of this image: initsvc/upgrade.
 type Forms interface {
-	// Ready makes the data of a pack fit, or tells why its service must not start.
-	Ready(ctx context.Context, p pack.Pack) error
+	// Ready makes the data of a pack fit, or tells why its service must not start. standby: the set is a secondary's.
+	Ready(ctx context.Context, p pack.Pack, standby bool) error
 	// Refusal makes a finding of Ready's error.
 	Refusal(p pack.Pack, server string, err error) initapi.Finding
 	// Findings tell what going back to an older release would lose, or has lost.
@@ -149,7 +150,10 @@ func (s *Server) beginData(p pack.Pack, boot bool) *oneWork {
 }
 
 func (s *Server) fitData(ctx context.Context, p pack.Pack) error {
-	err := s.forms.Ready(ctx, p)
+	s.mu.Lock()
+	standby := s.st.decision.Role == roles.Secondary
+	s.mu.Unlock()
+	err := s.forms.Ready(ctx, p, standby)
 	s.findings.clear("data-working-" + p.Name)
 	s.findings.clear("data-refused-" + p.Name)
 	if err != nil && ctx.Err() == nil {
@@ -204,7 +208,7 @@ func (s *Server) tellForms(p pack.Pack) {
 		told[f.ID] = true
 		s.findings.set(f)
 	}
-	for _, id := range []string{"data-forward-" + p.Name, "data-back-" + p.Name} {
+	for _, id := range []string{"data-forward-" + p.Name, "data-back-" + p.Name, "data-aside-" + p.Name} {
 		if !told[id] {
 			s.findings.clear(id)
 		}

@@ -23,7 +23,7 @@ type fakeForms struct {
 	tell  func(service, text string)
 }
 
-func (f *fakeForms) Ready(ctx context.Context, p pack.Pack) error {
+func (f *fakeForms) Ready(ctx context.Context, p pack.Pack, _ bool) error {
 	f.mu.Lock()
 	f.tries++
 	err, hold, tell := f.err, f.hold, f.tell

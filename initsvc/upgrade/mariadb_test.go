@@ -62,7 +62,7 @@ func TestMariaDB(t *testing.T) {
 	}
 	ready := func(release string) {
 		t.Helper()
-		if err := l.keeper(release).Ready(t.Context(), mariaPack()); err != nil {
+		if err := l.keeper(release).Ready(t.Context(), mariaPack(), false); err != nil {
 			t.Fatalf("Debian %s: %v", release, err)
 		}
 	}
@@ -107,7 +107,7 @@ CREATE PROCEDURE p() SELECT 'proc', count(*) FROM a; CREATE USER u@'%' IDENTIFIE
 		t.Errorf("left on the set: %q, %v; want the record only", left, err)
 	}
 	var r *RefusedError
-	if err := l.keeper("12").Ready(t.Context(), mariaPack()); !errors.As(err, &r) || r.Plan.Why != dataform.Given {
+	if err := l.keeper("12").Ready(t.Context(), mariaPack(), false); !errors.As(err, &r) || r.Plan.Why != dataform.Given {
 		t.Errorf("12 after Commit: %v", err)
 	}
 }

@@ -22,6 +22,11 @@ func (j job) place(e dataform.Entry) error {
 	case j.f.Kind == dataform.Copy && d.Verb == dataform.Forward:
 		old.Dir = j.keptDir(d.From)
 		err = j.swapIn(d.Dir, old.Dir, d.Aside)
+	case d.Verb == dataform.Anew:
+		old.Dir = d.Aside
+		if from := j.dataDir(d.From); exists(j.host(from)) && !exists(j.host(d.Aside)) {
+			err = j.move(from, d.Aside)
+		}
 	case j.f.Kind == dataform.Copy:
 		old.Dir = d.Aside
 		if exists(j.host(j.keptDir(d.To))) {

@@ -307,9 +307,9 @@ func (d *dump) initdb(ctx context.Context) error {
 	if r[5] == "on" {
 		args = append(args, "--data-checksums")
 	}
-	if mb := strings.TrimSuffix(r[6], "MB"); mb != r[6] {
+	if mb, ok := strings.CutSuffix(r[6], "MB"); ok {
 		args = append(args, "--wal-segsize="+mb)
-	} else if gb := strings.TrimSuffix(r[6], "GB"); gb != r[6] {
+	} else if r[6] == "1GB" { // the most there is
 		args = append(args, "--wal-segsize=1024")
 	}
 	if strings.HasSuffix(r[7], "750") {

@@ -185,7 +185,7 @@ SET client_encoding = 'UTF8'; SELECT * FROM t;
 `
 
 func (l lab) ready(release string) error {
-	return l.keeper(release).Ready(l.t.Context(), postgresPack())
+	return l.keeper(release).Ready(l.t.Context(), postgresPack(), false)
 }
 
 func (l lab) must(release string) {

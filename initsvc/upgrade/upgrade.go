@@ -80,11 +80,12 @@ type job struct {
 	service string
 	f       pack.Format
 	rec     *dataform.Record
+	standby bool // the set is a secondary's
 }
 
 // Ready makes the data of a pack fit this image, and returns when its service may start. The error tells why it must not: data are then as
 // they were.
-func (k *Keeper) Ready(ctx context.Context, p pack.Pack) error {
+func (k *Keeper) Ready(ctx context.Context, p pack.Pack, standby bool) error {
 	if len(p.Formats) == 0 {
 		return nil
 	}
@@ -95,7 +96,7 @@ func (k *Keeper) Ready(ctx context.Context, p pack.Pack) error {
 		return err
 	}
 	for _, f := range p.Formats {
-		j := job{Keeper: k, service: p.Name, f: f, rec: rec}
+		j := job{Keeper: k, service: p.Name, f: f, rec: rec, standby: standby}
 		if err := j.ready(ctx); err != nil {
 			return err
 		}
@@ -190,7 +191,7 @@ func (j job) recover() error {
 
 // look gathers what Decide needs.
 func (j job) look(e *dataform.Entry) (dataform.Seen, error) {
-	s := dataform.Seen{Kind: j.f.Kind}
+	s := dataform.Seen{Kind: j.f.Kind, Standby: j.standby}
 	var err error
 	if e != nil {
 		for _, k := range e.Kept {
@@ -276,12 +277,13 @@ func (j job) forward(ctx context.Context, e dataform.Entry, p dataform.Plan) err
 	return j.place(e)
 }
 
+// back puts older data back into use, or makes room for new ones: only names change.
 func (j job) back(e dataform.Entry, p dataform.Plan) error {
 	bytes, err := size(j.host(j.dataDir(p.From)))
 	if err != nil {
 		return fmt.Errorf("size of the data: %w", err)
 	}
-	e.Doing = &dataform.Doing{Verb: dataform.Back, From: p.From, To: p.To, Step: dataform.Place, At: j.o.Now(), Bytes: bytes, Aside: j.aside(p.From)}
+	e.Doing = &dataform.Doing{Verb: p.Verb, From: p.From, To: p.To, Step: dataform.Place, At: j.o.Now(), Bytes: bytes, Aside: j.aside(p.From)}
 	if err := j.note(e); err != nil {
 		return err
 	}

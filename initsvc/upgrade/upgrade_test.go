@@ -39,7 +39,9 @@ func (s *set) keeper(release string) *Keeper {
 	})
 }
 
-func (s *set) ready(release string) error { return s.keeper(release).Ready(s.t.Context(), s.pack) }
+func (s *set) ready(release string) error {
+	return s.keeper(release).Ready(s.t.Context(), s.pack, false)
+}
 
 func (s *set) must(release string) {
 	s.t.Helper()
@@ -121,6 +123,32 @@ func TestNoRoom(t *testing.T) {
 	s.must("12")
 	s.must("13")
 	s.want("of 12")
+}
+
+// TestStandby: data of a standby that its server does not read are set aside, and it begins with new ones.
+func TestStandby(t *testing.T) {
+	s := newSet(t)
+	s.must("13")
+	s.write("of 13")
+	var r *RefusedError
+	if err := s.ready("12"); !errors.As(err, &r) {
+		t.Errorf("as primary: %v; want it refused", err)
+	}
+	k := s.keeper("12")
+	if err := k.Ready(t.Context(), s.pack, true); err != nil {
+		t.Fatal(err)
+	}
+	if exists(s.dir + "/var/lib/mysql") {
+		t.Error("the data are still where the daemon looks")
+	}
+	s.write("of 12")
+	s.must("12")
+	s.want("of 12")
+	f := k.Findings(s.pack, "left")
+	aside, _ := filepath.Glob(s.dir + "/forms/mariadb-mysql-13.aside-*/data")
+	if len(f) != 1 || f[0].ID != "data-aside-mariadb" || len(aside) != 1 {
+		t.Errorf("findings %+v, aside %q", f, aside)
+	}
 }
 
 // TestCutNames cuts between all names that are changed, both ways, and looks whether the next start ends what was begun, whatever its image.
