@@ -29,6 +29,7 @@ import (
 	"sayasystems.com/atlas/initsvc/pid1"
 	"sayasystems.com/atlas/initsvc/storage"
 	"sayasystems.com/atlas/initsvc/tree"
+	"sayasystems.com/atlas/initsvc/upgrade"
 	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/initapi"
 )
@@ -41,8 +42,13 @@ func parts(h handover.Handover, log *slog.Logger) pid1.Parts {
 		BindTree:    tree.Bind, UnbindTree: tree.Unbind,
 		Network: network.BringUp, Keep: network.Keep, Raise: network.Raise, Defend: network.Defend, Lower: network.Lower,
 		Fence: network.Fence, Conflicts: network.Conflicts,
-		Packs:     func(dir string) ([]pack.Pack, error) { return pack.LoadAll(dir) },
-		Expand:    pack.Expand,
+		Packs:  func(dir string) ([]pack.Pack, error) { return pack.LoadAll(dir) },
+		Expand: pack.Expand,
+		Forms: func(release string, log *slog.Logger, progress func(service, text string)) pid1.Forms {
+			return upgrade.New(upgrade.Options{
+				Set: layout.SetDir, Image: "/", Older: layout.OlderDir, Release: release, Work: layout.Run + "/upgrade", Log: log, Progress: progress,
+			})
+		},
 		Attest:    attest,
 		Inventory: takeInventory,
 		Hostname:  func(name string) error { return unix.Sethostname([]byte(name)) },

@@ -24,6 +24,7 @@ import (
 	"sayasystems.com/atlas/initsvc/pid1"
 	"sayasystems.com/atlas/initsvc/tree"
 	"sayasystems.com/atlas/sentry/convert/steps"
+	"sayasystems.com/atlas/sentry/convert/vendor"
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/sync/class"
 	"sayasystems.com/atlas/sentry/sync/state"
@@ -135,11 +136,15 @@ func prepare(ctx context.Context, args []string, out io.Writer) error {
 		return errors.New("prepare: takes the directories of the set and of the image, and the image's version; only process 1 calls this")
 	}
 	setDir, imageDir := args[0], args[1]
-	shared, err := sharedBy(filepath.Join(setDir, layout.SetEtc, "current"), filepath.Join(imageDir, layout.PacksDir))
+	packs, err := pack.LoadAll(filepath.Join(imageDir, layout.PacksDir))
 	if err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
-	c := tree.Conversion{Steps: steps.All(), Shared: shared}
+	shared, err := sharedBy(filepath.Join(setDir, layout.SetEtc, "current"), packs)
+	if err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
+	c := tree.Conversion{Steps: append(steps.All(), vendor.Steps(packs, vendor.Sandboxed)...), Shared: shared}
 	r, err := tree.Prepare(ctx, setDir, imageDir, args[2], c)
 	if err != nil {
 		return fmt.Errorf("prepare: %w", err)
@@ -152,11 +157,7 @@ func prepare(ctx context.Context, args []string, out io.Writer) error {
 
 // sharedBy tells what conversion looks after, by the packs that the site runs: what the Synchronizer carries, and the files behind what it
 // carries as an export (OpenLDAP's cn=config). By all packs, if the site's settings cannot be read.
-func sharedBy(etc, packsDir string) (func(state.Path) bool, error) {
-	packs, err := pack.LoadAll(packsDir)
-	if err != nil {
-		return nil, err
-	}
+func sharedBy(etc string, packs []pack.Pack) (func(state.Path) bool, error) {
 	if conf, err := siteconf.LoadSite(etc); err == nil {
 		chosen := pack.Choose(packs, conf).Packs
 		for _, p := range packs {

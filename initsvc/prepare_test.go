@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sayasystems.com/atlas/image/pack"
 	"strconv"
 	"strings"
 	"testing"
@@ -157,7 +158,11 @@ func TestPrepareGoesOn(t *testing.T) {
 }
 
 func TestSharedBy(t *testing.T) {
-	shared, err := sharedBy(t.TempDir(), "../image/packs")
+	packs, err := pack.LoadAll("../image/packs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared, err := sharedBy(t.TempDir(), packs)
 	must(t, err)
 	for p, want := range map[state.Path]bool{
 		"etc/passwd": true, "etc/ssh/sshd_config": true, "etc/ldap/slapd.d/cn=config.ldif": true, "etc/ldap/slapd.d/cn=config.ldif~": false,

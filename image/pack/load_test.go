@@ -29,7 +29,8 @@ func TestLoad(t *testing.T) {
 			Name: "web", Command: []string{"/usr/sbin/web", "-l", "{{.Service}}"}, User: "web", Env: []string{"NAME={{.Hostname}}"},
 			RunDirs: []RunDir{{Path: "/run/web", Mode: "0755"}}, Ready: Ready{TCP: 80, Timeout: "60s"}, Stop: "TERM", StopTimeout: "20s",
 		}},
-		Config: []string{"/etc/web.conf", "/etc/web.d"}, Data: []string{"/srv/www"}, Ports: []Port{{Port: 80, Proto: "tcp"}},
+		Config: []string{"/etc/web.conf", "/etc/web.d"}, Data: []string{"/srv/www"}, Formats: []Format{{"/srv/www", FormatCopy}},
+		Ports: []Port{{Port: 80, Proto: "tcp"}},
 		Probes: []Probe{{Name: "page", Title: "Page", Kind: "http", Params: map[string]string{"path": "/"}}},
 		Check:  &Check{Command: []string{"/usr/sbin/web", "-t"}, User: "web", Timeout: "30s", Show: []string{"/run/web"}},
 		Exports: []Export{{

@@ -33,6 +33,7 @@ type Pack struct {
 	Exports     []Export          `yaml:"exports,omitempty" json:"exports,omitempty"`         // configuration that lives in databases
 	Conversions []Conversion      `yaml:"conversions,omitempty" json:"conversions,omitempty"` // what changes in the configuration between releases of Debian
 	Data        []string          `yaml:"data,omitempty" json:"data,omitempty"`
+	Formats     []Format          `yaml:"formats,omitempty" json:"formats,omitempty"` // of Data: what daemons of another release do not read as it is
 	Logs        []string          `yaml:"logs,omitempty" json:"logs,omitempty"`
 	Ports       []Port            `yaml:"ports,omitempty" json:"ports,omitempty"`
 	TestData    []Step            `yaml:"test_data,omitempty" json:"test_data,omitempty"` // makes what the probes need; idempotent, run once the service is ready
@@ -62,6 +63,15 @@ type Account struct {
 	ID     int      `yaml:"id" json:"id"`
 	Home   string   `yaml:"home,omitempty" json:"home,omitempty"`
 	Groups []string `yaml:"groups,omitempty" json:"groups,omitempty"`
+}
+
+// Format tells that data have a form that the daemons of two Debian releases do not both read. Data without one work in both. What is done
+// with them when a disk set meets an image of another release: initsvc/dataform.
+type Format struct {
+	Path string `yaml:"path" json:"path"` // of Data, or below: "/var/lib/mysql"
+	// Kind: "postgresql", clusters VERSION/main, which are written anew by the newer server; "copy", data that the newer daemon changes in place,
+	// and the older one does not read afterwards: a copy is kept before it starts.
+	Kind string `yaml:"kind" json:"kind"`
 }
 
 // File is copied from the pack's folder into the image. A template is not: init expands it from the pack's folder in the image

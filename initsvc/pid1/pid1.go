@@ -77,6 +77,8 @@ type Parts struct {
 	Cgroup     func() (*cgroup.Tree, error)
 	// Uevents hands every change of a disk to changed until ctx ends; nil where the kernel tells nothing.
 	Uevents func(ctx context.Context, changed func())
+	// Forms brings services' data into the form of this image; progress is told what is being done. May be nil.
+	Forms func(release string, log *slog.Logger, progress func(service, text string)) Forms
 	// Hostname sets the kernel's host name.
 	Hostname func(name string) error
 }
@@ -127,6 +129,9 @@ type Server struct {
 	remembering sync.Mutex    // around the memory's file
 	changing    sync.Mutex    // around changes of what the site runs
 
+	forms Forms // nil: none
+	data  dataWork
+
 	mu    sync.Mutex
 	st    state
 	sup   *supervise.Supervisor
@@ -163,6 +168,7 @@ type state struct {
 	bound      bool
 	raised     bool
 	seen       []roles.Holding
+	dataForms  []initapi.DataForm
 	undefend   context.CancelFunc // ends the watch over the service address
 }
 
@@ -184,6 +190,9 @@ func New(o Options) *Server {
 		})
 	}}
 	s.logs = newLogs(o.Dirs)
+	if o.Parts.Forms != nil {
+		s.forms = o.Parts.Forms(o.Release, o.Log, s.dataProgress)
+	}
 	s.runner = &boot.Runner{
 		Guard: s.guard, Log: o.Log, Started: s.phaseStarted, Failed: s.phaseFailed,
 		Passed: func(p boot.Phase) { s.findings.clear("boot-" + p.Name) },

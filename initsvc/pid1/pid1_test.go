@@ -288,7 +288,7 @@ func TestBootAndShutdownInOrder(t *testing.T) {
 		}
 		names = append(names, p.Name)
 	}
-	wantPhases := "early modules, mounts, cgroup, devices, state, inventory, network, access, labels, peers, decide, assemble, etc, site, address, services"
+	wantPhases := "early modules, mounts, cgroup, devices, state, inventory, network, access, labels, peers, decide, assemble, etc, site, address, data, services"
 	if got := strings.Join(names, ", "); got != wantPhases {
 		t.Errorf("phases %s", got)
 	}

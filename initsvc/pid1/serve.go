@@ -109,6 +109,10 @@ func (s *Server) serving() []boot.Phase {
 			Next: "Check the network cable; find out who else uses the service address.", Run: s.raiseAddress,
 		},
 		{
+			Name: "data", Title: "Bringing data into the form of this release", Timeout: time.Minute,
+			Next: "Look at the service that is named: only it does not start, and its data are as they were.", Run: s.bringData,
+		},
+		{
 			Name: "services", Title: "Starting services", Timeout: 6 * time.Minute,
 			Next: "Look at the service that failed: its last words are here, its log is in /var/log/atlas.", Run: s.startServices,
 		},
@@ -264,7 +268,9 @@ func (s *Server) startServices(ctx context.Context) (string, error) {
 	names, err := s.startSite(false)
 	if len(names) > 0 {
 		first, cancel := context.WithTimeout(ctx, backgroundAfter)
-		_ = s.supervisor().WaitReady(first, names...) // it is asked again below
+		if wait := s.withData(names); len(wait) > 0 {
+			_ = s.supervisor().WaitReady(first, wait...) // it is asked again below
+		}
 		cancel()
 	}
 	later, errLater := s.startSite(true)
@@ -273,7 +279,11 @@ func (s *Server) startServices(ctx context.Context) (string, error) {
 	if len(names) == 0 {
 		return "none", err
 	}
-	return fmt.Sprintf("%d", len(names)), errors.Join(err, s.supervisor().WaitReady(ctx, names...))
+	wait := s.withData(names)
+	if len(wait) == 0 {
+		return fmt.Sprintf("%d", len(names)), err
+	}
+	return fmt.Sprintf("%d", len(names)), errors.Join(err, s.supervisor().WaitReady(ctx, wait...))
 }
 
 // startSite starts the site's services that are or are not in the background, and returns their names. One that cannot be started does not keep

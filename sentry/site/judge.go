@@ -67,6 +67,9 @@ func ready(s Site) Readiness {
 	for _, r := range releaseReasons(s) {
 		add(r)
 	}
+	for _, r := range formReasons(s) {
+		add(r)
+	}
 	out := Readiness{Reasons: append(seen, missing...)}
 	switch {
 	case len(seen) > 0:
