@@ -63,8 +63,13 @@ func TestReadiness(t *testing.T) {
 		reason string // part of the first
 	}{
 		{"healthy", func(*Site) {}, initapi.VerdictYes, ""},
-		{"another release", func(s *Site) { left(s).Release, right(s).Report.State.Release = "12", "13" }, initapi.VerdictNo, "RIGHT runs Debian 13, LEFT Debian 12"},
-		{"the same release", func(s *Site) { left(s).Release, right(s).Report.State.Release = "13", "13" }, initapi.VerdictYes, ""},
+		{"another release, all converted", func(s *Site) { left(s).Release, right(s).Report.State.Release = "12", "13" }, initapi.VerdictYes, ""},
+		{"what has no counterpart", func(s *Site) {
+			right(s).Report.Sync.Findings = []initapi.Finding{{ID: "sync-convert-x", Severity: "critical", What: "/etc/x:3 has no counterpart."}}
+		}, initapi.VerdictNo, "/etc/x:3 has no counterpart."},
+		{"what is told of a conversion", func(s *Site) {
+			right(s).Report.Sync.Findings = []initapi.Finding{{ID: "sync-convert-x", Severity: "warning", What: "/etc/x:3 means nearly the same."}}
+		}, initapi.VerdictYes, ""},
 		{"data that are brought forward", forms(form(15, 17, 15)), initapi.VerdictYes, ""},
 		{"no programs for them", forms(form(15, 17)), initapi.VerdictNo, "RIGHT cannot bring the data of Database forward: its image has no programs of PostgreSQL 15"},
 		{"no room for them", func(s *Site) { forms(form(15, 17, 15))(s); left(s).Set.FreeBytes = 1 << 20 }, initapi.VerdictNo, "has no room to bring the data of Database from PostgreSQL 15 to PostgreSQL 17 after a swap: it takes 512 MB, and 1 MB are free"},

@@ -114,7 +114,7 @@ func (e *Engine) wanted(ctx context.Context, head state.Commit) (state.Commit, e
 	v := &e.versions
 	if head.Image == e.image {
 		v.head, v.target = head.ID, head
-		e.tellConverted(nil)
+		e.tellConverted("", nil)
 		e.cfg.Findings.Clear(findKept)
 		return head, nil
 	}
@@ -160,7 +160,7 @@ func (e *Engine) wanted(ctx context.Context, head state.Commit) (state.Commit, e
 		target = c
 	}
 	v.head, v.target = head.ID, target
-	e.tellConverted(res.Findings)
+	e.tellConverted(head.ID, res.Findings)
 	return target, nil
 }
 
@@ -284,8 +284,8 @@ func (e *Engine) converting(was, is *convert.Tree) ([]history.Edit, error) {
 	return edits, nil
 }
 
-// tellConverted makes findings of what conversion could not do well, and forgets those of before.
-func (e *Engine) tellConverted(list []convert.Finding) {
+// tellConverted makes findings of what conversion of the primary's state head could not do well, and forgets those of before.
+func (e *Engine) tellConverted(head string, list []convert.Finding) {
 	told := map[string]bool{}
 	for _, f := range list {
 		n, ok := f.Told(findConvert, e.cfg.Server, "of the primary, on "+e.cfg.Server)
@@ -294,6 +294,7 @@ func (e *Engine) tellConverted(list []convert.Finding) {
 			continue
 		}
 		told[n.ID] = true
+		n.What += e.brought(head, f.Path, f.Line)
 		e.cfg.Findings.Set(n)
 	}
 	e.cfg.Findings.clearAll(findConvert, func(rest string) bool { return told[findConvert+rest] })

@@ -59,6 +59,11 @@ func TestVersions(t *testing.T) {
 	write(t, left.path("etc/web/more.conf"), "listen 81\nlegacy\n")
 	eventually(t, "converted", func() bool { return right.read("etc/web/more.conf") == "bind 81\nlegacy\n" })
 	eventually(t, "finding", func() bool { return right.finding("sync-convert-listen-etc-web-more.conf-2") })
+	for _, f := range right.findings.List() {
+		if f.ID == "sync-convert-listen-etc-web-more.conf-2" && !strings.Contains(f.What, " It came with change ") {
+			t.Errorf("no commit is named: %s", f.What)
+		}
+	}
 	write(t, left.path("db/roles"), "listen everywhere\n")
 	eventually(t, "export converted", func() bool { return right.read("db/roles") == "bind everywhere\n" })
 	pause()
