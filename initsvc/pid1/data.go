@@ -203,9 +203,15 @@ func (s *Server) dataProgress(service, text string) {
 
 // tellForms tells what going back to an older release would lose, or has lost.
 func (s *Server) tellForms(p pack.Pack) {
+	s.mu.Lock()
+	standby := s.st.decision.Role == roles.Secondary
+	s.mu.Unlock()
 	told := map[string]bool{}
 	for _, f := range s.forms.Findings(p, s.name()) {
 		told[f.ID] = true
+		if standby { // its data are nobody's: the primary's come with the primary's set
+			f.Severity = "info"
+		}
 		s.findings.set(f)
 	}
 	for _, id := range []string{"data-forward-" + p.Name, "data-back-" + p.Name, "data-aside-" + p.Name} {
