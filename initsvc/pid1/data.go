@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -76,6 +77,21 @@ func (w *dataWork) open(service string) bool {
 	default:
 		return true
 	}
+}
+
+// ended waits until no work on data goes on: the set could not be unmounted.
+func (w *dataWork) ended(ctx context.Context) error {
+	w.mu.Lock()
+	work := maps.Clone(w.work)
+	w.mu.Unlock()
+	for name, o := range work {
+		select {
+		case <-o.done:
+		case <-ctx.Done():
+			return fmt.Errorf("data of %s: %w", name, ctx.Err())
+		}
+	}
+	return nil
 }
 
 // bringData is the boot's phase: most data fit, and small ones are brought forward while it waits.
