@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -76,6 +77,21 @@ func (w *dataWork) open(service string) bool {
 	default:
 		return true
 	}
+}
+
+// ended waits until no work on data goes on: the set could not be unmounted.
+func (w *dataWork) ended(ctx context.Context) error {
+	w.mu.Lock()
+	work := maps.Clone(w.work)
+	w.mu.Unlock()
+	for name, o := range work {
+		select {
+		case <-o.done:
+		case <-ctx.Done():
+			return fmt.Errorf("data of %s: %w", name, ctx.Err())
+		}
+	}
+	return nil
 }
 
 // bringData is the boot's phase: most data fit, and small ones are brought forward while it waits.
@@ -203,9 +219,15 @@ func (s *Server) dataProgress(service, text string) {
 
 // tellForms tells what going back to an older release would lose, or has lost.
 func (s *Server) tellForms(p pack.Pack) {
+	s.mu.Lock()
+	standby := s.st.decision.Role == roles.Secondary
+	s.mu.Unlock()
 	told := map[string]bool{}
 	for _, f := range s.forms.Findings(p, s.name()) {
 		told[f.ID] = true
+		if standby { // its data are nobody's: the primary's come with the primary's set
+			f.Severity = "info"
+		}
 		s.findings.set(f)
 	}
 	for _, id := range []string{"data-forward-" + p.Name, "data-back-" + p.Name, "data-aside-" + p.Name} {

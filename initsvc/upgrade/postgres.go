@@ -199,7 +199,7 @@ func (c *cluster) serve(ctx context.Context, dir string, more []string) error {
 // ask has a server answer one question with the new release's psql: rows in lines, columns parted by tabs.
 func (d *dump) ask(ctx context.Context, c *cluster, database, sql string) ([][]string, error) {
 	out, err := d.new.output(ctx, d.new.bin+"/psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--field-separator=\t", "--set=ON_ERROR_STOP=1",
-		"--host=/tmp/"+c.name, "--username="+superuser, "--dbname="+database, "--command="+sql)
+		"--host=/tmp/"+c.name, "--username="+superuser, toDatabase(database), "--command="+sql)
 	if err != nil {
 		return nil, err
 	}
@@ -210,6 +210,11 @@ func (d *dump) ask(ctx context.Context, c *cluster, database, sql string) ([][]s
 		}
 	}
 	return rows, nil
+}
+
+// toDatabase names a database to psql, which would read a name with an equals sign as more than one.
+func toDatabase(name string) string {
+	return "--dbname=dbname='" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(name) + "'"
 }
 
 // refuseFiles finds what cannot be brought forward before any server is started.

@@ -136,6 +136,7 @@ CREATE ROLE "Odd Name" LOGIN CREATEDB PASSWORD 'two';
 CREATE ROLE staff NOLOGIN; GRANT staff TO owner; ALTER ROLE owner SET work_mem = '8MB';
 CREATE DATABASE shop OWNER owner; ALTER DATABASE shop SET timezone = 'UTC'; REVOKE CONNECT ON DATABASE shop FROM PUBLIC;
 CREATE DATABASE "Büro" TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'de-DE' LOCALE 'C.UTF-8';
+CREATE DATABASE "odd='name" TEMPLATE template0;
 CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C';
 COMMENT ON DATABASE postgres IS 'kept';
 CREATE TABLE public.in_postgres(id int); INSERT INTO in_postgres SELECT generate_series(1, 7);
@@ -349,7 +350,7 @@ func TestPostgreSQLCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("whole: %s", took)
-	for i := range 20 {
+	for i, cuts := 0, 0; cuts < 20; i++ {
 		if _, err := run(t.Context(), "12"); err != nil {
 			t.Fatal(err)
 		}
@@ -359,6 +360,7 @@ func TestPostgreSQLCut(t *testing.T) {
 		what := "ended"
 		if err != nil {
 			what = "cut"
+			cuts++
 		}
 		rec, rerr := l.keeper("13").load()
 		if rerr != nil {

@@ -134,7 +134,7 @@ func (d *dump) compare(ctx context.Context) error {
 			return nil, err
 		}
 		out, err := d.new.output(ctx, d.new.bin+"/psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1",
-			"--host=/tmp/"+c.name, "--username="+superuser, "--dbname="+db, "--file=/tmp/new/question.sql")
+			"--host=/tmp/"+c.name, "--username="+superuser, toDatabase(db), "--file=/tmp/new/question.sql")
 		return strings.Split(strings.TrimSpace(out), "\n"), err
 	}
 	ask := func(db, sql string) error {
