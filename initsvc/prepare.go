@@ -54,7 +54,7 @@ func (p treePreparer) prepare(ctx context.Context, setDir, imageDir, version str
 		switch {
 		case err == nil:
 			p.tell(r.Converted)
-			return prepared(r), nil
+			return prepared(setDir, r), nil
 		case ctx.Err() != nil:
 			return pid1.Prepared{}, ctx.Err()
 		case limited.Err() != nil:
@@ -64,7 +64,7 @@ func (p treePreparer) prepare(ctx context.Context, setDir, imageDir, version str
 		c.Not = err.Error()
 	}
 	r, err := tree.Prepare(ctx, setDir, imageDir, version, c)
-	return prepared(r), err
+	return prepared(setDir, r), err
 }
 
 // tell logs each finding.
@@ -78,10 +78,18 @@ func (p treePreparer) tell(c *tree.Converted) {
 	}
 }
 
-func prepared(r tree.Report) pid1.Prepared {
+func prepared(setDir string, r tree.Report) pid1.Prepared {
 	out := pid1.Prepared{Note: treeNote(r)}
-	if c := cmp.Or(r.Converted, r.Earlier); c != nil {
-		out.Findings = func(server string) []initapi.Finding { return c.Told(server) }
+	c := cmp.Or(r.Converted, r.Earlier)
+	if c == nil {
+		return out
+	}
+	out.Findings = func(server string) []initapi.Finding { return c.Told(server) }
+	out.Standing = func(server string) []initapi.Finding {
+		if now, err := tree.Standing(setDir); err == nil && now != nil {
+			return now.Told(server)
+		}
+		return nil
 	}
 	return out
 }

@@ -87,6 +87,8 @@ type Parts struct {
 type Prepared struct {
 	Note     string                                // for the report of the boot
 	Findings func(server string) []initapi.Finding // what the owner is to know; may be nil
+	// Standing are those of Findings that end when somebody has changed the file that they are about, as far as none has. May be nil.
+	Standing func(server string) []initapi.Finding
 }
 
 // Inventory is what the inventory helper found: the hardware, and how it differs from the baseline.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -469,6 +470,27 @@ func TestConversionIsTold(t *testing.T) {
 	if tries != 2 || !slices.ContainsFunc(s.Boot(t.Context()).Phases, func(p initapi.PhaseReport) bool { return p.Name == "etc" && p.Note == "converted" }) {
 		t.Errorf("%d tries, report %+v", tries, s.Boot(t.Context()).Phases)
 	}
+}
+
+// TestMended: findings about converted files end with those files' next change.
+func TestMended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{Log: slog.New(slog.DiscardHandler)})
+		s.lifetime = t.Context()
+		stands := []initapi.Finding{{ID: "etc-convert-a"}, {ID: "etc-convert-b"}}
+		s.tellPrepared(Prepared{
+			Findings: func(string) []initapi.Finding { return append([]initapi.Finding{{ID: "etc-kept"}}, stands...) },
+			Standing: func(string) []initapi.Finding { return slices.Clone(stands) },
+		})
+		for n := 3; n > 0; n-- {
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if got := len(s.findings.list()); got != n {
+				t.Errorf("%d findings; want %d", got, n)
+			}
+			stands = stands[:max(0, len(stands)-1)]
+		}
+	})
 }
 
 func TestNewPeerPassesTheFence(t *testing.T) {

@@ -157,11 +157,7 @@ func (s *Server) bindTree(ctx context.Context) (string, error) {
 	if err != nil {
 		return note, err
 	}
-	if done.Findings != nil { // for the whole of this run: a try of the phase that comes after finds nothing to do
-		for _, f := range done.Findings(s.name()) {
-			s.findings.set(f)
-		}
-	}
+	s.tellPrepared(done)
 	if err := ctx.Err(); err != nil {
 		return note, err
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -237,19 +236,4 @@ func (w *writer) ofRoot(p state.Path, e state.Entry, unknown *snapshot.UnknownNa
 		e.Mode &^= 0o6000
 	}
 	return e
-}
-
-// keep puts a record beside a generation, or takes that of an earlier one of the same name away.
-func keep(path string, record []byte) error {
-	if record == nil {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	}
-	tmp := path + building
-	if err := os.WriteFile(tmp, record, 0o600); err != nil {
-		return err
-	}
-	return publish(tmp, path)
 }

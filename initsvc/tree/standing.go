@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"sayasystems.com/atlas/image/layout"
 	"sayasystems.com/atlas/sentry/convert"
 	"sayasystems.com/atlas/sentry/sync/state"
 )
@@ -62,6 +63,16 @@ func (c *Converted) note(is *convert.Tree) ([]byte, error) {
 		return nil, fmt.Errorf("note what was found: %w", err)
 	}
 	return out, nil
+}
+
+// Standing is what was found when the generation in use of the set in setDir was converted, as far as it still stands; nil if nothing does.
+func Standing(setDir string) (*Converted, error) {
+	etc := filepath.Join(setDir, layout.SetEtc)
+	generation, err := os.Readlink(filepath.Join(etc, current))
+	if err != nil {
+		return nil, fmt.Errorf("generation of /etc in use: %w", err)
+	}
+	return standing(filepath.Join(etc, generation))
 }
 
 // standing reads what was found when the generation in dir was converted and still stands; nil if nothing does.

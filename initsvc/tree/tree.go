@@ -86,7 +86,9 @@ func Prepare(ctx context.Context, setDir, imageDir, version string, c Conversion
 		r.Earlier = g.standing()
 		return r, nil
 	}
-	if err := missingDirs(filepath.Join(setDir, layout.SetVar), filepath.Join(imageDir, "var"), layout.SetVar, layout.ImageInVar(), &r); err != nil {
+	var dirs copies
+	err = dirs.missing(filepath.Join(setDir, layout.SetVar), filepath.Join(imageDir, "var"), layout.SetVar, layout.ImageInVar())
+	if err = errors.Join(err, dirs.publish(&r)); err != nil {
 		return r, fmt.Errorf("prepare /var: %w", err)
 	}
 	r.From, r.First = from, from == ""
@@ -142,42 +144,6 @@ func publish(tmp, to string) error {
 	return syncDir(filepath.Dir(to))
 }
 
-// missingDirs copies directories that the image has and the set lacks. Files of the image in directories that are there are left
-// out: what is in /var belongs to the services.
-func missingDirs(set, image, name string, skip []string, r *Report) error {
-	entries, err := os.ReadDir(image)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !e.IsDir() {
-			continue
-		}
-		to, from, sub := filepath.Join(set, e.Name()), filepath.Join(image, e.Name()), filepath.Join(name, e.Name())
-		if slices.Contains(skip, strings.TrimPrefix(sub, layout.SetVar+"/")) {
-			continue
-		}
-		st, err := os.Lstat(to)
-		switch {
-		case err == nil && st.IsDir():
-			err = missingDirs(to, from, sub, skip, r)
-		case err == nil:
-			// Something of ours has the name.
-		case errors.Is(err, fs.ErrNotExist):
-			if err = copyAtomic(from, to); err == nil {
-				r.Dirs = append(r.Dirs, sub)
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // generation makes etc/name and what stands beside it, and has etc/current point to it.
 type generation struct {
 	etc, image, from, name string
@@ -200,6 +166,12 @@ func (g *generation) make(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := errors.Join(stage(kept, record), stage(ours+toldSuffix, told)); err != nil {
+		return err
+	}
+	if err := syncFS(newOurs); err != nil { // once for all: it is what takes time
+		return err
+	}
 	// None of the names is in use as long as the link points elsewhere. A generation of the same version that was left for another one
 	// since holds what is outdated; it is kept once, for people.
 	if err := os.RemoveAll(ours + oldSuffix); err != nil {
@@ -211,13 +183,7 @@ func (g *generation) make(ctx context.Context) error {
 	if err := os.RemoveAll(dist); err != nil {
 		return err
 	}
-	if err := publish(newDist, dist); err != nil {
-		return err
-	}
-	if err := errors.Join(keep(kept, record), keep(ours+toldSuffix, told)); err != nil {
-		return err
-	}
-	if err := publish(newOurs, ours); err != nil {
+	if err := errors.Join(os.Rename(newDist, dist), put(kept, record), put(ours+toldSuffix, told), os.Rename(newOurs, ours), syncDir(g.etc)); err != nil {
 		return err
 	}
 	link := filepath.Join(g.etc, current+building)
@@ -227,7 +193,29 @@ func (g *generation) make(ctx context.Context) error {
 	if err := os.Symlink(g.name, link); err != nil {
 		return err
 	}
-	return publish(link, filepath.Join(g.etc, current))
+	if err := os.Rename(link, filepath.Join(g.etc, current)); err != nil {
+		return err
+	}
+	return syncDir(g.etc)
+}
+
+// stage writes a record under a temporary name, and put gives it its own, or takes that of an earlier generation of the name away if there is
+// none.
+func stage(path string, record []byte) error {
+	if record == nil {
+		return nil
+	}
+	return os.WriteFile(path+building, record, 0o600)
+}
+
+func put(path string, record []byte) error {
+	if record != nil {
+		return os.Rename(path+building, path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // fill makes the new generation in dir, and returns the record of its conversion and what was found.

@@ -187,6 +187,8 @@ func (r *Result) merge(p state.Path, came, was, got File) {
 func besides(c lines.Clash) ([]string, bool) {
 	n := len(c.Base)
 	switch {
+	case len(c.Theirs) == 0: // taken out by a person
+		return nil, true
 	case len(c.Ours) == n && len(c.Theirs) == n:
 		out := slices.Clone(c.Theirs)
 		for i, was := range c.Base {
