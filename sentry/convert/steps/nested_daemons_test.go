@@ -51,11 +51,18 @@ func TestNestedDaemons(t *testing.T) {
 }
 
 // nestedRefused are the cases whose text the other daemon does not take as it is.
-var nestedRefused = map[string]bool{"accounts-login": true, "accounts-zone": true, "openldap-hdb": true, "openldap-export": true, "openldap-new": true, "openldap-slapd-conf": true, "kerberos-weak": true, "apache-php": true, "dovecot-back": true, "dovecot-back-blocking": true, "dovecot-blocking": true, "dovecot-office": true,
-	"dovecot-virtual": true, "php-7": true, "postfix-back": true, "firewall-ipchains": true, "firewall-iptables": true}
+var nestedRefused = map[string]bool{
+	"accounts-login": true, "accounts-zone": true, "openldap-hdb": true, "openldap-export": true, "openldap-new": true,
+	"openldap-slapd-conf": true, "kerberos-weak": true, "apache-php": true, "dovecot-back": true, "dovecot-back-blocking": true,
+	"dovecot-blocking": true, "dovecot-office": true, "dovecot-virtual": true, "php-7": true, "postfix-back": true,
+	"firewall-ipchains": true, "firewall-iptables": true,
+}
 
 // nestedLacking are the cases where something is missing there, which no conversion can mend.
-var nestedLacking = map[string]bool{"accounts-names": true, "accounts-names-back": true, "openldap-shell": true, "openldap-nestgroup": true, "firewall-iptables-blocking": true, "firewall-ipchains-redirect": true}
+var nestedLacking = map[string]bool{
+	"accounts-names": true, "accounts-names-back": true, "openldap-shell": true, "openldap-nestgroup": true,
+	"firewall-iptables-blocking": true, "firewall-ipchains-redirect": true,
+}
 
 // nestedCheckers are like checkers.
 var nestedCheckers = map[string]string{
