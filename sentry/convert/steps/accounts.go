@@ -123,35 +123,26 @@ func hide(w *convert.Work, open, hidden state.Path, fields int, line func([]stri
 	w.Write(hidden, secret.Bytes())
 }
 
-// unshadow puts back what shadow moved and nobody changed since. A password that was changed stays where it is: the older release reads it there.
+// unshadow puts back what shadow moved, if nobody has changed a password since; else all stay where they are, which the older release can read too. It is
+// all or none: pwck refuses accounts of which some stand in /etc/shadow and some do not.
 func unshadow(w *convert.Work) error {
 	const open, hidden = state.Path("etc/passwd"), state.Path("etc/shadow")
 	if len(w.Changed(string(open))) == 0 || len(w.Changed(string(hidden))) == 0 {
 		return nil
 	}
 	list, secret := conf.ParseAccounts(w.Text(open)), conf.ParseAccounts(w.Text(hidden))
-	var keep []conf.AccountLine
-	first := 0
 	for _, s := range secret.Lines {
 		at := list.Find(s.Name())
 		if at < 0 || len(s.Fields) != 9 || strings.Join(s.Fields[2:], ":") != unaged[1:] || list.Lines[at].Fields[1] != "x" {
-			keep = append(keep, s)
-			continue
-		}
-		if first == 0 {
-			first = s.At
+			return nil
 		}
 		f := slices.Clone(list.Lines[at].Fields)
 		f[1] = s.Fields[1]
 		list.Lines[at].Set(f...)
 	}
-	if first == 0 {
-		return nil
-	}
-	secret.Lines = keep
-	w.Tell(convert.Finding{Path: hidden, Line: first, What: "Passwords that had been in /etc/passwd before stand there again."})
+	w.Tell(convert.Finding{Path: hidden, Line: 1, What: "Passwords that had been in /etc/passwd before stand there again."})
 	w.Write(open, list.Bytes())
-	w.Write(hidden, secret.Bytes())
+	w.Remove(hidden)
 	return nil
 }
 

@@ -8,7 +8,7 @@ import (
 
 func TestAccounts(t *testing.T) { nested(t, "accounts", Accounts()) }
 
-// TestPasswordChanged: a password that was changed on the newer release is the one that counts on the older one.
+// TestPasswordChanged: a password that was changed on the newer release is the one that counts on the older one, which then stays shadowed.
 func TestPasswordChanged(t *testing.T) {
 	before := nestedRead("--- etc/passwd\nada:oldhash:1000:100:Ada:/home/ada:/bin/sh\nbob:bobhash:1001:100:Bob:/home/bob:/bin/sh\n")
 	there, err := convert.Convert(Accounts(), 12, 13, before)
@@ -24,7 +24,8 @@ func TestPasswordChanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "--- etc/passwd\nada:x:1000:100:Ada:/home/ada:/bin/sh\nbob:bobhash:1001:100:Bob:/home/bob:/bin/sh\n--- etc/shadow\nada:newhash:20780::::::0\n"
+	const want = "--- etc/passwd\nada:x:1000:100:Ada:/home/ada:/bin/sh\nbob:x:1001:100:Bob:/home/bob:/bin/sh\n" +
+		"--- etc/shadow\nada:newhash:20780::::::0\nbob:bobhash:::::::0\n"
 	if got := nestedText(back.Tree); got != want {
 		t.Errorf("got\n%s; want\n%s", got, want)
 	}

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"sayasystems.com/atlas/sentry/convert"
@@ -97,6 +98,7 @@ mkdir -p "$1/m/root/run/samba" "$1/m/root/run/postgresql"
 (cd "$1/files"; find . ! -type d) >"$1/m/root/run/case"
 cp -rP --remove-destination "$1/files/." "$1/m/root/"
 exec chroot "$1/m/root" /bin/bash -c "$3"`, "sh", work, root, script)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // apache2 ends its whole process group
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -257,9 +257,10 @@ func (c *ipchains) iptables() string {
 			case "o-", "to-", "tf-":
 				flag = "-o"
 			}
-			if p == "ti-" {
+			switch p {
+			case "ti-":
 				accept = "through-forward"
-			} else if p == "tf-" {
+			case "tf-":
 				accept = "through-output"
 			}
 			chains = append(chains, ":"+p+u+" - [0:0]")

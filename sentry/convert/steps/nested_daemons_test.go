@@ -51,10 +51,18 @@ func TestNestedDaemons(t *testing.T) {
 }
 
 // nestedRefused are the cases whose text the other daemon does not take as it is.
-var nestedRefused = map[string]bool{"accounts-login": true, "accounts-zone": true, "openldap-hdb": true, "openldap-export": true, "openldap-new": true, "openldap-slapd-conf": true, "kerberos-weak": true, "firewall-ipchains": true, "firewall-iptables": true}
+var nestedRefused = map[string]bool{
+	"accounts-login": true, "accounts-zone": true, "openldap-hdb": true, "openldap-export": true, "openldap-new": true,
+	"openldap-slapd-conf": true, "kerberos-weak": true, "apache-php": true, "dovecot-back": true, "dovecot-back-blocking": true,
+	"dovecot-blocking": true, "dovecot-office": true, "dovecot-virtual": true, "php-7": true, "postfix-back": true,
+	"firewall-ipchains": true, "firewall-iptables": true,
+}
 
 // nestedLacking are the cases where something is missing there, which no conversion can mend.
-var nestedLacking = map[string]bool{"accounts-names": true, "accounts-names-back": true, "openldap-shell": true, "openldap-nestgroup": true, "firewall-iptables-blocking": true, "firewall-ipchains-redirect": true}
+var nestedLacking = map[string]bool{
+	"accounts-names": true, "accounts-names-back": true, "openldap-shell": true, "openldap-nestgroup": true,
+	"firewall-iptables-blocking": true, "firewall-ipchains-redirect": true,
+}
 
 // nestedCheckers are like checkers.
 var nestedCheckers = map[string]string{
@@ -78,6 +86,27 @@ for f in /etc/nftables.d/*.nft; do
 	[ "$(nft list ruleset $family | grep -cw counter)" = "$(grep -cw counter $f)" ] || { nft list ruleset; exit 1; }
 	! nft -f $f 2>&1 | grep . || exit 1
 done`,
+	"postfix": `ip link set lo up; mkdir -p /var/spool/postfix
+said=$( { postconf -n && postconf -M && postfix check; } 2>&1 >/dev/null | grep -v 'not owned by root\|Group or other\|group or other' | sort -u)
+[ -z "$said" ] || { echo "$said"; exit 1; }
+said=$(postfix -c /etc/postfix start 2>&1); sleep 0.5; postfix status 2>/dev/null; up=$?; postfix stop 2>/dev/null; [ $up = 0 ] || { echo "$said"; exit 1; }`,
+	"php": `for f in $(grep -o 'etc/php/.*\.ini' /run/case); do
+	said=$(php -n -c /$f -r 'ini_get("memory_limit");' 2>&1) && [ -z "$said" ] || { echo "$said"; exit 1; }
+done`,
+	"apache": `ip link set lo up; mkdir -p /run/apache2 /var/log/apache2; echo "127.0.0.1 $(hostname)" >>/etc/hosts; a2enmod -q authz_groupfile >/dev/null; . /etc/apache2/envvars
+grep -o 'etc/apache2/sites-available/.*\.conf' /run/case | sed 's|^|Include /|' >/tmp/sites.conf
+said=$(apache2 -t -c 'Include /tmp/sites.conf' 2>&1 | grep -v 'AH00558\|Syntax OK')
+[ -z "$said" ] || { echo "$said"; exit 1; }
+setsid apache2 -DFOREGROUND -c 'Include /tmp/sites.conf' >/tmp/said 2>&1 & daemon=$!
+sleep 0.7; kill -0 $daemon || { cat /tmp/said /var/log/apache2/error.log; exit 1; }
+kill $daemon; wait $daemon; true`,
+	"dovecot": `ip link set lo up; mkdir -p /etc/ssl/atlas /etc/dovecot/private /var/spool/postfix/private
+openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=trial -keyout /etc/ssl/atlas/site.key -out /etc/ssl/atlas/site.crt 2>/dev/null
+for f in pem key; do cat /etc/ssl/atlas/site.crt /etc/ssl/atlas/site.key >/etc/dovecot/private/dovecot.$f; done
+said=$(doveconf -n -c /etc/dovecot/dovecot.conf 2>&1 >/dev/null); [ -z "$said" ] || { echo "$said"; exit 1; }
+mkdir -p /run/dovecot; dovecot -F >/tmp/said 2>&1 & daemon=$!
+sleep 0.7; kill -0 $daemon || { cat /tmp/said; exit 1; }
+kill $daemon; wait $daemon; true`,
 	"kerberos": `ip link set lo up; mkdir -p /var/lib/krb5kdc; rm -rf /var/lib/krb5kdc/*
 kdb5_util -r OFFICE.EXAMPLE create -s -P master >/dev/null 2>&1 && kadmin.local -q 'addprinc -pw secret ada' >/dev/null 2>&1 || exit 1
 krb5kdc -n >/tmp/kdc.log 2>&1 & kdc=$!

@@ -20,7 +20,7 @@ func pamGone(lost map[string]string) func(*convert.Work) error {
 					if strings.HasPrefix(l.Name, "-") { // left out by itself where the module is missing
 						continue
 					}
-					for _, word := range strings.Fields(l.Value) {
+					for word := range strings.FieldsSeq(l.Value) {
 						why, ok := lost[path.Base(word)]
 						if !ok {
 							continue
@@ -63,7 +63,7 @@ func jumps(d *conf.Doc, l *conf.Line) bool {
 		if !in || strings.TrimPrefix(o.Name, "-") != l.Name {
 			continue
 		}
-		for _, word := range strings.Fields(strings.TrimPrefix(control, "[")) {
+		for word := range strings.FieldsSeq(strings.TrimPrefix(control, "[")) {
 			if _, to, ok := strings.Cut(word, "="); ok && to != "" && strings.Trim(to, "0123456789") == "" && to != "0" {
 				return true
 			}

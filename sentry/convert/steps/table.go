@@ -18,7 +18,7 @@ func Table(steps []convert.Step) string {
 		case s.Forward == nil:
 			arrow = fmt.Sprintf("%d → %d", s.Old+1, s.Old)
 		case s.Back != nil:
-			arrow, back = fmt.Sprintf("%d ↔ %d", s.Old, s.Old+1), "converted"
+			arrow, back = fmt.Sprintf("%d ↔ %d", s.Old, s.Old+1), "yes"
 		}
 		row := []string{cmp.Or(s.Service, "system"), arrow, s.Title, done(s.Class), back, s.Source}
 		for i, cell := range row {
@@ -35,7 +35,7 @@ func done(c convert.Class) string {
 	case convert.Pinned:
 		return "the old default is written out"
 	case convert.Ignored:
-		return "taken out; nothing is missed"
+		return "taken out where it would be in the way; nothing is missed"
 	case convert.Approximated:
 		return "taken out or approximated; a finding says what differs"
 	case convert.Package:

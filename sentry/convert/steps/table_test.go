@@ -26,7 +26,7 @@ func TestReadme(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	rows := strings.Split(Table(SSH()), "\n")
-	if want := "| ssh | 11 ↔ 12 | sshd: Challenge"; !strings.HasPrefix(rows[2], want) || !strings.Contains(rows[2], " | renamed | converted | ") {
+	if want := "| ssh | 11 ↔ 12 | sshd: Challenge"; !strings.HasPrefix(rows[2], want) || !strings.Contains(rows[2], " | renamed | yes | ") {
 		t.Errorf("row %q; want it to begin with %q", rows[2], want)
 	}
 	if len(rows) != len(SSH())+3 {

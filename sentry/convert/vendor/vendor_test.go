@@ -72,15 +72,20 @@ func TestSteps(t *testing.T) {
 	}{
 		{
 			"a file moves", "{id: a, between: [12, 13], title: It moves., move: {from: /etc/groupware/a, to: /etc/groupware/b}}", 12, 13,
-			map[string]string{"etc/groupware/a": "x\n"}, map[string]string{"etc/groupware/b": "x\n"}, []string{"etc/groupware/a:0 moved It moves."},
+			map[string]string{"etc/groupware/a": "x\n"},
+			map[string]string{"etc/groupware/b": "x\n"},
+			[]string{"etc/groupware/a:0 moved It moves."},
 		},
 		{
 			"a folder moves back", "{id: a, between: [12, 13], title: It moves., move: {from: /etc/groupware/a, to: /etc/groupware/b}}", 13, 12,
-			map[string]string{"etc/groupware/b/c": "x\n"}, map[string]string{"etc/groupware/a/c": "x\n"}, []string{"etc/groupware/b:0 moved It moves."},
+			map[string]string{"etc/groupware/b/c": "x\n"},
+			map[string]string{"etc/groupware/a/c": "x\n"},
+			[]string{"etc/groupware/b:0 moved It moves."},
 		},
 		{
 			"both are there", "{id: a, between: [12, 13], title: It moves., move: {from: /etc/groupware/a, to: /etc/groupware/b}}", 12, 13,
-			map[string]string{"etc/groupware/a": "x\n", "etc/groupware/b": "y\n"}, map[string]string{"etc/groupware/a": "x\n", "etc/groupware/b": "y\n"},
+			map[string]string{"etc/groupware/a": "x\n", "etc/groupware/b": "y\n"},
+			map[string]string{"etc/groupware/a": "x\n", "etc/groupware/b": "y\n"},
 			[]string{"etc/groupware/a:0 approximated /etc/groupware/b is there already; what is here is not read there. Put both into one place."},
 		},
 		{
@@ -91,25 +96,33 @@ func TestSteps(t *testing.T) {
 		},
 		{
 			"a key on the way back", "{id: a, between: [12, 13], title: Renamed., rename_key: {file: /etc/groupware.conf, format: space, from: port, to: listen}}", 13, 12,
-			map[string]string{"etc/groupware.conf": "listen 2\n"}, map[string]string{"etc/groupware.conf": "port 2\n"}, []string{"etc/groupware.conf:1 renamed Renamed."},
+			map[string]string{"etc/groupware.conf": "listen 2\n"},
+			map[string]string{"etc/groupware.conf": "port 2\n"},
+			[]string{"etc/groupware.conf:1 renamed Renamed."},
 		},
 		{
 			"a line", "{id: a, between: [12, 13], title: Said otherwise., next: Look., replace: {file: /etc/groupware.conf, line: old way, with: new way}}", 12, 13,
-			map[string]string{"etc/groupware.conf": "a\n\told way\r\nold way too\n"}, map[string]string{"etc/groupware.conf": "a\n\tnew way\r\nold way too\n"},
+			map[string]string{"etc/groupware.conf": "a\n\told way\r\nold way too\n"},
+			map[string]string{"etc/groupware.conf": "a\n\tnew way\r\nold way too\n"},
 			[]string{"etc/groupware.conf:2 rewritten Said otherwise. Look."},
 		},
 		{
 			"a pattern and its way back", `{id: a, between: [12, 13], title: Path., replace: {file: /etc/groupware.conf, regexp: "/lib/(x|y)/", with: "/lib64/$1/", back: {regexp: "/lib64/(x|y)/", with: "/lib/$1/"}}}`, 13, 12,
-			map[string]string{"etc/groupware.conf": "a /lib64/x/ /lib64/z/\n"}, map[string]string{"etc/groupware.conf": "a /lib/x/ /lib64/z/\n"}, []string{"etc/groupware.conf:1 rewritten Path."},
+			map[string]string{"etc/groupware.conf": "a /lib64/x/ /lib64/z/\n"},
+			map[string]string{"etc/groupware.conf": "a /lib/x/ /lib64/z/\n"},
+			[]string{"etc/groupware.conf:1 rewritten Path."},
 		},
 		{
 			"a default", "{id: a, between: [11, 12], title: Slower., pin_default: {file: /etc/groupware.conf, format: shell, key: WORKERS, old: \"3\"}}", 11, 12,
-			map[string]string{"etc/groupware.conf": "A=1\n"}, map[string]string{"etc/groupware.conf": "A=1\n# What Debian 11 does by itself: Slower.\nWORKERS=3\n"},
+			map[string]string{"etc/groupware.conf": "A=1\n"},
+			map[string]string{"etc/groupware.conf": "A=1\n# What Debian 11 does by itself: Slower.\nWORKERS=3\n"},
 			[]string{"etc/groupware.conf:0 default pinned Slower."},
 		},
 		{
 			"a default that is said", "{id: a, between: [12, 13], title: Slower., pin_default: {file: /etc/groupware.conf, format: equals, key: workers, old: \"3\", new: \"4\"}}", 13, 12,
-			map[string]string{"etc/groupware.conf": "workers = 2\n"}, map[string]string{"etc/groupware.conf": "workers = 2\n"}, nil,
+			map[string]string{"etc/groupware.conf": "workers = 2\n"},
+			map[string]string{"etc/groupware.conf": "workers = 2\n"},
+			nil,
 		},
 		{
 			"a program", `{id: a, between: [12, 13], title: Made anew., program: {files: ["/etc/groupware/*"], command: [/bin/convert, -x]}}`, 12, 13,
@@ -122,7 +135,9 @@ func TestSteps(t *testing.T) {
 		},
 		{
 			"another pair of releases", "{id: a, between: [11, 12], title: It moves., move: {from: /etc/groupware/a, to: /etc/groupware/b}}", 12, 13,
-			map[string]string{"etc/groupware/a": "x\n"}, map[string]string{"etc/groupware/a": "x\n"}, nil,
+			map[string]string{"etc/groupware/a": "x\n"},
+			map[string]string{"etc/groupware/a": "x\n"},
+			nil,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
