@@ -254,6 +254,12 @@ func (s *Server) lookAtForms() {
 	packs, started := s.st.packs, s.st.setStarted
 	s.mu.Unlock()
 	forms := s.forms.Status(packs, started)
+	chosen := names(s.sitePacks())
+	for i := range forms {
+		if !slices.Contains(chosen, forms[i].Service) { // whatever lies there, nobody misses it after a swap
+			forms[i].Form = 0
+		}
+	}
 	s.mu.Lock()
 	s.st.dataForms = forms
 	s.mu.Unlock()

@@ -43,12 +43,9 @@ func (j job) place(e dataform.Entry) error {
 	if err != nil {
 		return fmt.Errorf("put data in place: %w", err)
 	}
-	release := ""
-	if d.Verb == dataform.Forward {
+	release := "" // not known: it may be ended in another server than it was begun in
+	if s, err := j.look(&e); err == nil && s.Image == d.To {
 		release = j.o.Release
-	}
-	if d.Verb == dataform.Forward && j.f.Kind == dataform.Copy && fmt.Sprint(d.To) != j.o.Release {
-		release = "" // ended in another server than it was begun in
 	}
 	return j.note(dataform.Ended(e, old, release, j.o.Now()))
 }

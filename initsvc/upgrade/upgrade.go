@@ -155,6 +155,11 @@ func (j job) noted(e *dataform.Entry, form int) dataform.Entry {
 	if e == nil {
 		return n
 	}
+	if e.Form == form && e.Release == "" { // only whose it is was not known
+		n = *e
+		n.Release = j.o.Release
+		return n
+	}
 	there := func(list []dataform.Kept) []dataform.Kept {
 		return slices.DeleteFunc(slices.Clone(list), func(k dataform.Kept) bool {
 			return k.Dir == j.dataDir(form) || !exists(j.host(k.Dir))
