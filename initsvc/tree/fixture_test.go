@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sayasystems.com/atlas/sentry/convert"
 	"sayasystems.com/atlas/sentry/convert/steps"
 	"sayasystems.com/atlas/sentry/sync/class"
 	"sayasystems.com/atlas/sentry/sync/state"
@@ -40,7 +41,8 @@ func cases(t testing.TB) (edited, shipped map[string]string) {
 			name, body, _ := strings.Cut(part, "\n")
 			name, stock := strings.CutSuffix(name, " (stock)")
 			name, inEtc := strings.CutPrefix(name, "etc/")
-			if !inEtc || strings.Contains(name, " ") || edited[name]+shipped[name] != "" {
+			if !inEtc || strings.Contains(name, " ") || convert.IsAccounts(state.Path("etc/"+name)) || // the images must have theirs
+				edited[name]+shipped[name] != "" {
 				continue
 			}
 			if stock {

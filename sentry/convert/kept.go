@@ -19,7 +19,8 @@ type Kept struct {
 	Before   map[state.Path]File // in the words of From
 	After    map[state.Path]File // in the words of To
 	Same     map[state.Path]Sum  // what the conversion left alone
-	Gone     []state.Path        // what the image of From ships and people had removed; of Meet alone
+	// Gone is what the image of From ships and people had removed, an account as "etc/passwd:games"; of Meet alone.
+	Gone []state.Path
 }
 
 // Sum tells one entry from another.
@@ -89,7 +90,10 @@ func (k *Kept) Only(shared func(state.Path) bool) {
 	maps.DeleteFunc(k.Before, func(p state.Path, _ File) bool { return !shared(p) })
 	maps.DeleteFunc(k.After, func(p state.Path, _ File) bool { return !shared(p) })
 	maps.DeleteFunc(k.Same, func(p state.Path, _ Sum) bool { return !shared(p) })
-	k.Gone = slices.DeleteFunc(k.Gone, func(p state.Path) bool { return !shared(p) })
+	k.Gone = slices.DeleteFunc(k.Gone, func(p state.Path) bool {
+		file, _, _ := strings.Cut(string(p), ":")
+		return !shared(p) && !IsAccounts(state.Path(file))
+	})
 }
 
 // Return converts a tree back that k's conversion has made and that may have been changed since. What was not changed becomes what it was, and

@@ -46,6 +46,18 @@ func Meet(steps []Step, theirs, ours Stock, files *Tree, kept *Kept) (Result, er
 			k.Gone = append(k.Gone, p)
 		}
 	}
+	for p, shipped := range theirs.Accounts {
+		f, ok := m.in.own(p)
+		if !ok || f.Entry.Kind != state.File {
+			continue
+		}
+		have := accounts(f.Data)
+		for name := range accounts(shipped) {
+			if _, there := have[name]; !there && goneAccount(p, name).Check() == nil {
+				k.Gone = append(k.Gone, goneAccount(p, name))
+			}
+		}
+	}
 	slices.Sort(k.Gone)
 	m.out.Kept = k
 	return m.out, err
@@ -123,6 +135,8 @@ func (m *meeting) folders() {
 	}
 }
 
+func goneAccount(p state.Path, name string) state.Path { return p + ":" + state.Path(name) }
+
 // accounts adds those of the other image's services.
 func (m *meeting) accounts() {
 	t := m.out.Tree
@@ -132,7 +146,15 @@ func (m *meeting) accounts() {
 		if !ok || !shipped || f.Entry.Kind != state.File {
 			continue
 		}
-		if text := MergeAccounts(m.theirs.Accounts[p], image, f.Data); !bytes.Equal(text, f.Data) {
+		base := slices.Clone(m.theirs.Accounts[p])
+		if m.kept != nil { // those that people had removed stay away
+			for name := range accounts(image) {
+				if slices.Contains(m.kept.Gone, goneAccount(p, name)) {
+					base = append(base, "\n"+name+":\n"...)
+				}
+			}
+		}
+		if text := MergeAccounts(base, image, f.Data); !bytes.Equal(text, f.Data) {
 			f.Data, f.Entry.Size, f.Entry.Data = text, int64(len(text)), ""
 			t.files[p] = f
 		}

@@ -168,9 +168,9 @@ func TestMeetInTheWay(t *testing.T) {
 func TestMeetAndBack(t *testing.T) {
 	twelve := stock(12, map[string]string{"etc/motd": "12", "etc/removed": "r", "etc/only12": "o", "etc/old": "colour", "etc/passwd": "p12", "etc/default13": "12"})
 	thirteen := stock(13, map[string]string{"etc/motd": "13", "etc/new": "color", "etc/passwd": "p13"})
-	thirteen.Files["etc/default13"] = own("my colour\n", 0o644).Entry // what the person wrote on 12 is the default on 13
-	thirteen.Files["etc/converted13"] = own("color 1\n", 0o644).Entry // and here what the conversion makes of it
-	twelve.Accounts = map[state.Path][]byte{"etc/passwd": []byte("root:0\ngames:5\n")}
+	thirteen.Files["etc/default13"] = own("my colour\n", 0o644).Entry                            // what the person wrote on 12 is the default on 13
+	thirteen.Files["etc/converted13"] = own("color 1\n", 0o644).Entry                            // and here what the conversion makes of it
+	twelve.Accounts = map[state.Path][]byte{"etc/passwd": []byte("root:0\ngames:5\nonly12:6\n")} // people removed the last two
 	thirteen.Accounts = map[state.Path][]byte{"etc/passwd": []byte("root:0\n_new:7\ngames:5\n")}
 	steps := trial()[:3]
 	before := NewTree(map[state.Path]File{
