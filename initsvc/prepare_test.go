@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sayasystems.com/atlas/image/pack"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sayasystems.com/atlas/image/layout"
+	"sayasystems.com/atlas/image/pack"
 	"sayasystems.com/atlas/initsvc/tree"
 	"sayasystems.com/atlas/sentry/sync/state"
 )

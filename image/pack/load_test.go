@@ -30,7 +30,7 @@ func TestLoad(t *testing.T) {
 			RunDirs: []RunDir{{Path: "/run/web", Mode: "0755"}}, Ready: Ready{TCP: 80, Timeout: "60s"}, Stop: "TERM", StopTimeout: "20s",
 		}},
 		Config: []string{"/etc/web.conf", "/etc/web.d"}, Data: []string{"/srv/www"}, Formats: []Format{{"/srv/www", FormatCopy}},
-		Ports: []Port{{Port: 80, Proto: "tcp"}},
+		Ports:  []Port{{Port: 80, Proto: "tcp"}},
 		Probes: []Probe{{Name: "page", Title: "Page", Kind: "http", Params: map[string]string{"path": "/"}}},
 		Check:  &Check{Command: []string{"/usr/sbin/web", "-t"}, User: "web", Timeout: "30s", Show: []string{"/run/web"}},
 		Exports: []Export{{
