@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -477,10 +478,13 @@ func TestMended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(Options{Log: slog.New(slog.DiscardHandler)})
 		s.lifetime = t.Context()
-		stands := []initapi.Finding{{ID: "etc-convert-a"}, {ID: "etc-convert-b"}}
+		all := []initapi.Finding{{ID: "etc-convert-a"}, {ID: "etc-convert-b"}}
+		var stand atomic.Int32
+		stand.Store(2)
+		stands := func(string) []initapi.Finding { return slices.Clone(all[:stand.Load()]) }
 		s.tellPrepared(Prepared{
-			Findings: func(string) []initapi.Finding { return append([]initapi.Finding{{ID: "etc-kept"}}, stands...) },
-			Standing: func(string) []initapi.Finding { return slices.Clone(stands) },
+			Findings: func(server string) []initapi.Finding { return append([]initapi.Finding{{ID: "etc-kept"}}, stands(server)...) },
+			Standing: stands,
 		})
 		for n := 3; n > 0; n-- {
 			time.Sleep(time.Hour)
@@ -488,7 +492,7 @@ func TestMended(t *testing.T) {
 			if got := len(s.findings.list()); got != n {
 				t.Errorf("%d findings; want %d", got, n)
 			}
-			stands = stands[:max(0, len(stands)-1)]
+			stand.Store(int32(max(0, n-2)))
 		}
 	})
 }
