@@ -33,7 +33,7 @@ X
 				func() error { return b.says("SUMMARY:Stocktaking", curl+"-u bert:"+password+" "+event) },
 				func() error { return b.refused(curl + "-u bert:wrong " + event) },
 				func() error {
-					return b.says(`"username":"bert"`, curl+`-H 'Content-Type: application/json' -d '{"userName":"bert","password":"`+password+`"}' https://office.office.example/SOGo/connect`)
+					return b.says(`"cn":"Bert Miller"`, curl+`-H 'Content-Type: application/json' -d '{"userName":"bert","password":"`+password+`"}' https://office.office.example/SOGo/connect`)
 				},
 				func() error {
 					return b.refused(curl + `-H 'Content-Type: application/json' -d '{"userName":"bert","password":"wrong"}' https://office.office.example/SOGo/connect`)

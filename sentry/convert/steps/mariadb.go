@@ -32,6 +32,7 @@ func MariaDB() []convert.Step {
 				Source:  "measured: conffiles of both packages",
 				Forward: mariaMove("50-mysql-clients.cnf", "50-mariadb-clients.cnf"), Back: mariaMove("50-mariadb-clients.cnf", "50-mysql-clients.cnf"),
 			})
+			out = append(out, mariaRightsStep())
 			add("plugins", "plugins that one side lacks (plugin_load_add)", convert.Package, mariaPlugins)
 			add("values", "words in optimizer_switch, old_mode and innodb_doublewrite that one side does not know", convert.Approximated, mariaValues)
 		}
