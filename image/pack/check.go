@@ -47,7 +47,7 @@ func ParseSignal(name string) (syscall.Signal, error) {
 }
 
 func (l *loaded) check() error {
-	for _, part := range []func() error{l.checkHead, l.checkPackages, l.checkAccounts, l.checkFiles, l.checkPaths, l.checkPorts, l.checkProbes, l.checkProcesses, l.checkSync} {
+	for _, part := range []func() error{l.checkHead, l.checkPackages, l.checkAccounts, l.checkFiles, l.checkPaths, l.checkPorts, l.checkProbes, l.checkProcesses, l.checkSync, l.checkEffective} {
 		if err := part(); err != nil {
 			return err
 		}

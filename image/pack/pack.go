@@ -25,12 +25,13 @@ type Pack struct {
 	Needs       []string          `yaml:"needs,omitempty" json:"needs,omitempty"` // other packs
 	Init        []Step            `yaml:"init,omitempty" json:"init,omitempty"`   // run in order once the needed packs are ready, before the processes
 	Processes   []Process         `yaml:"processes" json:"processes"`
-	Config      []string          `yaml:"config" json:"config"`                       // configuration paths below /etc, and single ones on the rest of the disk set: kept in history, carried to other servers
-	Own         []string          `yaml:"own,omitempty" json:"own,omitempty"`         // of these: what is this server's and never travels; * may stand for a part of the last element
-	Derived     []string          `yaml:"derived,omitempty" json:"derived,omitempty"` // of these: what each server makes anew, at each start or by derive; likewise. Files that are templates need not be named
-	Derive      *Derive           `yaml:"derive,omitempty" json:"derive,omitempty"`   // makes derived paths anew after a change
-	Check       *Check            `yaml:"check,omitempty" json:"check,omitempty"`     // looks at the configuration; without it nothing can
-	Exports     []Export          `yaml:"exports,omitempty" json:"exports,omitempty"` // configuration that lives in databases
+	Config      []string          `yaml:"config" json:"config"`                           // configuration paths below /etc, and single ones on the rest of the disk set: kept in history, carried to other servers
+	Own         []string          `yaml:"own,omitempty" json:"own,omitempty"`             // of these: what is this server's and never travels; * may stand for a part of the last element
+	Derived     []string          `yaml:"derived,omitempty" json:"derived,omitempty"`     // of these: what each server makes anew, at each start or by derive; likewise. Files that are templates need not be named
+	Derive      *Derive           `yaml:"derive,omitempty" json:"derive,omitempty"`       // makes derived paths anew after a change
+	Check       *Check            `yaml:"check,omitempty" json:"check,omitempty"`         // looks at the configuration; without it nothing can
+	Effective   *Effective        `yaml:"effective,omitempty" json:"effective,omitempty"` // asks what its configuration comes to
+	Exports     []Export          `yaml:"exports,omitempty" json:"exports,omitempty"`     // configuration that lives in databases
 	Data        []string          `yaml:"data,omitempty" json:"data,omitempty"`
 	Logs        []string          `yaml:"logs,omitempty" json:"logs,omitempty"`
 	Ports       []Port            `yaml:"ports,omitempty" json:"ports,omitempty"`

@@ -40,6 +40,11 @@ func FactsOf(packs []pack.Pack, vars pack.Vars, conf siteconf.Site) (Facts, erro
 			}
 			derive[p.Name] = Command{Args: args, Timeout: duration(d.Timeout)}
 		}
+		if x, err := effectiveOf(p, v); err != nil {
+			return f, err
+		} else if x != nil {
+			f.Effective = append(f.Effective, *x)
+		}
 		for _, x := range p.Exports {
 			if f.Exports, err = addExport(f.Exports, p, x, v); err != nil {
 				return f, err

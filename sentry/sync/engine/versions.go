@@ -33,6 +33,7 @@ type versions struct {
 	stock  *convert.Stock
 	head   string       // commit of the site's line that was converted last
 	target state.Commit // and what became of it
+	told   []convert.Finding
 }
 
 // ownStock is what this server's image ships, read once.
@@ -219,6 +220,7 @@ func (e *Engine) converting(was, is *convert.Tree) ([]history.Edit, error) {
 
 // tellConverted makes findings of what conversion could not do well, and forgets those of before.
 func (e *Engine) tellConverted(list []convert.Finding) {
+	e.versions.told = list
 	told := map[string]bool{}
 	for _, f := range list {
 		severity := ""
