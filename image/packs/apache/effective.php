@@ -15,6 +15,9 @@ foreach (ini_get_all(null, false) as $name => $value) {
 			continue;
 		}
 	}
+	if ($name == 'error_reporting' && $value !== null) {
+		$value = (int)$value & ~2048; // E_STRICT, which says nothing any more since PHP 7, and is no part of E_ALL since 8.4
+	}
 	if (preg_match('/pass(word|wd)?$|_pw$/', $name) && $value != '') {
 		$value = '(not shown)';
 	}

@@ -13,8 +13,8 @@ var cases = []struct {
 sed -i 's/^\[office\]/\tclient use spnego principal = yes\n\tdirectory name cache size = 50\n[office]/' /etc/samba/smb.conf`},
 	{
 		name: "samba-planted", pack: "samba", edit: sambaOffice,
-		plant: `sed -i 's/guest ok = no/guest ok = yes/; /hosts allow/d; s/log level = 2/log level = 5/' /etc/samba/smb.conf`,
-		want:  []string{"guard [public] guest ok", "guard [public] hosts allow", "log level"},
+		plant: `sed -i 's/guest ok = no/guest ok = yes/; /hosts allow/d; s/exe/com/' /etc/samba/smb.conf`,
+		want:  []string{"guard [public] guest ok", "guard [public] hosts allow", "[public] veto files"},
 	},
 
 	{name: "ssh", pack: "ssh"},
@@ -35,7 +35,7 @@ sed -i 's/^\[office\]/\tclient use spnego principal = yes\n\tdirectory name cach
 	{name: "dovecot-office", pack: "dovecot", from: 12, edit: dovecotOffice},
 	{
 		name: "dovecot-planted", pack: "dovecot", from: 12, edit: dovecotOffice,
-		plant: `sed -i '/auth_username_format/d; s/auth_allow_cleartext.*/auth_allow_cleartext = yes/' /etc/dovecot/local.conf; echo 'auth_allow_cleartext = yes' >>/etc/dovecot/local.conf`,
+		plant: `sed -i '/auth_username_format/d; s/auth_allow_cleartext.*//' /etc/dovecot/local.conf; printf 'auth_allow_cleartext = yes\nauth_username_format = %%{user}\n' >>/etc/dovecot/local.conf`,
 		want:  []string{"guard auth_username_format", "guard disable_plaintext_auth"},
 	},
 
