@@ -247,6 +247,9 @@ func (l *loaded) fill() {
 	if l.Check != nil {
 		def(&l.Check.Timeout, "30s")
 	}
+	if l.Trial != nil {
+		def(&l.Trial.Timeout, "1m")
+	}
 	if l.Effective != nil {
 		def(&l.Effective.Timeout, "30s")
 		def(&l.Effective.Service, l.Name)
