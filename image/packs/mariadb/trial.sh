@@ -2,10 +2,10 @@
 # reads names and kinds of values only. What depends on the room that there is on the set is made small.
 set -eu
 work=$(mktemp -d)
-said=$work/said
+said=$work/said.err # another suffix it would add to
 words() { w=$(grep -E '\[ERROR\]|error' "$said" | head -n 10) || :; [ -n "$w" ] || w=$(tail -n 10 "$said"); echo "$w" >&2; }
 fail() { echo "mariadb: $1" >&2; words; exit 1; }
-small='--innodb-log-file-size=4M --innodb-buffer-pool-size=16M --innodb-data-file-path=ibdata1:5M:autoextend --innodb-undo-tablespaces=0'
+small='--innodb-log-file-size=4M --innodb-buffer-pool-size=16M --innodb-data-file-path=ibdata1:5M:autoextend --innodb-autoextend-increment=1 --innodb-undo-tablespaces=0'
 mariadb-install-db --no-defaults --basedir=/usr --datadir="$work/data" --auth-root-authentication-method=normal --skip-test-db --skip-name-resolve --force \
 	$small >"$said" 2>&1 || { echo "mariadb: no empty database can be made for the trial" >&2; words; exit 75; }
 : >"$said"

@@ -124,7 +124,8 @@ func TestWords(t *testing.T) {
 		{"theirs", effective.Difference{Name: "a", Theirs: &effective.Value{}}, "Web: a is empty on left, and is not set on right, although"},
 		{"ours", effective.Difference{Name: "a", Ours: &effective.Value{Text: "2"}, Guard: true}, "Web: a is “2” on right, and is not set on left, although both have the same configuration, each in the words of its release: after a failover other people"},
 		{
-			"long", effective.Difference{Name: "a", Theirs: &effective.Value{Text: long + "reject" + long}, Ours: &effective.Value{Text: long + "permit" + long}},
+			"long",
+			effective.Difference{Name: "a", Theirs: &effective.Value{Text: long + "reject" + long}, Ours: &effective.Value{Text: long + "permit" + long}},
 			"Web: a is “… permit_mynetworks, rejectpermit_mynetworks, permit_mynetwor…” on left and “… permit_mynetworks, permitpermit_mynetworks, permit_mynetwor…” on right",
 		},
 	} {

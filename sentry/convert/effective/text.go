@@ -28,17 +28,16 @@ type Record struct {
 }
 
 const (
-	recordHead = "effective 1"
-	// MostSettings is how many settings a service may have; MostText how long its text may be.
-	MostSettings = 20_000
-	MostText     = 4 << 20
+	recordHead   = "effective 1"
+	mostSettings = 20_000
+	mostText     = 4 << 20
 )
 
 // ParseSettings reads what the program of a pack prints: a line for each setting, NAME = VALUE, with a tilde before the name where nobody has
 // set it. The order means nothing. A name that stands twice is a mistake of the program.
 func ParseSettings(text []byte) (Settings, error) {
-	if len(text) > MostText {
-		return nil, fmt.Errorf("the settings in effect: more than %d MiB", MostText>>20)
+	if len(text) > mostText {
+		return nil, fmt.Errorf("the settings in effect: more than %d MiB", mostText>>20)
 	}
 	if !utf8.Valid(text) {
 		text = bytes.ToValidUTF8(text, []byte("?"))
@@ -56,8 +55,8 @@ func ParseSettings(text []byte) (Settings, error) {
 		switch {
 		case !ok || name == "" || name != strings.TrimSpace(name):
 			return nil, fmt.Errorf("the settings in effect: line %d, %.60q, is not NAME = VALUE", no, l)
-		case len(out) == MostSettings:
-			return nil, fmt.Errorf("the settings in effect: more than %d", MostSettings)
+		case len(out) == mostSettings:
+			return nil, fmt.Errorf("the settings in effect: more than %d", mostSettings)
 		}
 		if _, twice := out[name]; twice {
 			return nil, fmt.Errorf("the settings in effect: line %d: %.60q stands there twice", no, name)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -108,7 +107,7 @@ func (e *Engine) filesOf(commit string, x Effective) (string, error) {
 // otherRelease tells whether a server follows that runs another release of Debian: only then there is anything to compare.
 func (e *Engine) otherRelease() bool {
 	for _, s := range e.cfg.Sender.Status() {
-		if s.Versions.Debian != "" && s.Versions.Debian != e.cfg.Debian {
+		if s.Debian != "" && s.Debian != e.cfg.Debian {
 			return true
 		}
 	}
@@ -233,13 +232,4 @@ func (e *Engine) recordAnswer(ctx context.Context, d question, r effective.Recor
 	e.record(ctx, noFile(effectivePath(d.x.Service), r.Encode()), history.Meta{
 		Who: state.Who{Service: d.x.Service}, Title: "what the settings come to: " + e.title(d.x.Service), Image: e.cfg.Image,
 	}, 0)
-}
-
-// effectiveFor finds how a service is asked.
-func (e *Engine) effectiveFor(service string) (Effective, bool) {
-	i := slices.IndexFunc(e.facts.Effective, func(x Effective) bool { return x.Service == service })
-	if i < 0 {
-		return Effective{}, false
-	}
-	return e.facts.Effective[i], true
 }
