@@ -248,7 +248,7 @@ func (l *loaded) fill() {
 		def(&l.Check.Timeout, "30s")
 	}
 	if l.Trial != nil {
-		def(&l.Trial.Timeout, "1m")
+		def(&l.Trial.Timeout, "2m")
 	}
 	if l.Effective != nil {
 		def(&l.Effective.Timeout, "30s")

@@ -31,7 +31,7 @@ func TestLoad(t *testing.T) {
 		}},
 		Config: []string{"/etc/web.conf"}, Data: []string{"/srv/www"}, Ports: []Port{{Port: 80, Proto: "tcp"}},
 		Probes: []Probe{{Name: "page", Title: "Page", Kind: "http", Params: map[string]string{"path": "/"}}},
-		Trial:  &Check{Command: []string{"/bin/t"}, Timeout: "1m", Fresh: []string{"/var/lib/web"}},
+		Trial:  &Check{Command: []string{"/bin/t"}, Timeout: "2m", Fresh: []string{"/var/lib/web"}},
 		Effective: &Effective{
 			Command: []string{"/bin/e"}, Timeout: "30s", Exports: []string{"users.sql"}, Service: "web", Own: []string{"listen*"}, Guards: []string{`\[*\] allow`},
 			Ships: []Shipped{{Name: "modules", Values: map[string]string{"12": "a", "13": "b"}}},

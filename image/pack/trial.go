@@ -6,8 +6,8 @@ import (
 )
 
 // A trial is a check that starts the service's daemon, where the checker passes over what the daemon does not: with the candidate
-// configuration, on an empty data directory of its own (Fresh), in the namespaces of a check; asks it one thing, and ends it. It takes seconds,
-// and is run only after files of the pack were converted from another release of Debian. What the daemon cannot have there (the service
+// configuration, on an empty data directory of its own (Fresh), in the namespaces of a check; asks it one thing, and ends it. It takes seconds
+// (Timeout is "2m" if empty), and is run only after files of the pack were converted from another release of Debian. What the daemon cannot have there (the service
 // address, room, memory) it is told otherwise by arguments; the trial adds addresses to the loopback. It exits with 1 when the daemon does not work, in the daemon's words, and with 75 when it
 // could not be tried at all.
 

@@ -70,6 +70,10 @@ var trialCases = []struct {
 		name: "kerberos-des", pack: "kerberos", words: "realm",
 		edit: `sed -i '1i [realms]\n\tEXAMPLE.COM = {\n\t\tmaster_key_type = des-cbc-crc\n\t\tsupported_enctypes = des-cbc-crc:normal\n\t}\n' /etc/krb5kdc/kdc.conf`,
 	},
+	{name: "apache", pack: "apache"},
+	{name: "apache-ini", pack: "apache", edit: `sed -i 's/^memory_limit.*/memory_limit = (128M/' /etc/php/*/apache2/php.ini`, words: "syntax error"},
+	{name: "apache-extension", pack: "apache", edit: `echo 'extension = nothere' >/etc/php/$(ls /etc/php | head -n 1)/apache2/conf.d/50-office.ini`, words: "nothere"},
+	{name: "apache-no-php", pack: "apache", edit: `a2dismod -q php$(ls /etc/php | head -n 1)`, words: "by PHP"},
 	{name: "samba", pack: "samba"},
 	{name: "samba-passdb", pack: "samba", edit: `sed -i 's/^\[global\]/[global]\n\tpassdb backend = nothere/' /etc/samba/smb.conf`, words: "samba: "},
 }
@@ -91,6 +95,7 @@ func checkOf(t *testing.T, p pack.Pack, c *pack.Check, v pack.Vars) Check {
 var trialSetups = map[string]string{
 	"dovecot":    `sh $P/init.sh $R 10.7.0.10 ""`,
 	"postgresql": `sh $P/init.sh 10.7.0.10`,
+	"apache":     `sh $P/init.sh`,
 	"kerberos":   `sh $P/init.sh EXAMPLE.COM office.example.com 10.7.0.10`,
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"sayasystems.com/atlas/sentry/convert"
 	"sayasystems.com/atlas/sentry/convert/effective"
 	"sayasystems.com/atlas/sentry/sync/carry"
+	"sayasystems.com/atlas/sentry/sync/check"
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
@@ -117,5 +119,69 @@ func TestEffectiveOf(t *testing.T) {
 	p.Effective.Command[1] = "{{.Nothing}}"
 	if _, err := effectiveOf(p, pack.Vars{}); err == nil {
 		t.Error("no error about an unknown variable")
+	}
+}
+
+// TestStarts: what was converted is tried on a copy before it is live, and refused in the daemon's words; between equal images nothing is.
+func TestStarts(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		debian string // of the primary
+		refuse bool
+	}{{"converted", "12", true}, {"equal", "", false}} {
+		t.Run(c.name, func(t *testing.T) {
+			left, right := siteOf(t, plan{
+				broken: true, differs: true,
+				prepare: func(s *server) {
+					for p, text := range map[string]string{"etc/passwd": "root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/sh\n", "etc/group": "root:x:0:\nwww-data:x:33:\n", "etc/web/site.conf": "listen 80\n"} {
+						write(t, filepath.Join(s.dir, "image", p), text)
+						write(t, s.path(p), text)
+					}
+					if s.name == "right" && c.refuse { // something that the two images ship in other words
+						write(t, filepath.Join(s.dir, "image", "etc/web/mime"), "new\n")
+						write(t, s.path("etc/web/mime"), "new\n")
+					}
+				},
+				config: func(s *server, cfg *Config) {
+					cfg.ImageRoot = filepath.Join(s.dir, "image")
+					if s.name == "left" && c.debian != "" {
+						cfg.Versions = carry.Versions{Image: "0.9", Debian: c.debian}
+					}
+					cfg.Facts.Trials = func(services []string) []check.Check {
+						if !slices.Contains(services, "web") {
+							return nil
+						}
+						script := fmt.Sprintf(`if grep -rq odd %[1]s/etc/web; then echo "httpd: cannot start with odd" >&2; exit 1; fi; ! grep -rq room %[1]s/etc/web || { echo "no room"; exit 75; }`, s.root)
+						return []check.Check{{Service: "web", Title: "Web server", Command: []string{"/bin/sh", "-c", script}, Timeout: 20 * time.Second}}
+					}
+				},
+			})
+			eventually(t, "in step", func() bool { return right.engine.Status().InStep })
+			pause()
+			write(t, left.path("etc/web/more.conf"), "odd\n")
+			if !c.refuse {
+				eventually(t, "live, untried", func() bool { return right.read("etc/web/more.conf") == "odd\n" })
+				return
+			}
+			eventually(t, "refused", func() bool {
+				return slices.ContainsFunc(right.findings.List(), func(f initapiFinding) bool {
+					return f.ID == "sync-refused" && strings.Contains(f.What, "httpd: cannot start with odd")
+				})
+			})
+			if right.read("etc/web/more.conf") != "" {
+				t.Error("it is live all the same")
+			}
+			pause()
+			write(t, left.path("etc/web/more.conf"), "room\n")
+			eventually(t, "one that cannot be tried is no reason", func() bool { return right.read("etc/web/more.conf") == "room\n" })
+			if !right.finding(notTried + "web") {
+				t.Error("nobody is told that it could not be tried")
+			}
+			pause()
+			write(t, left.path("etc/web/more.conf"), "fine\n")
+			eventually(t, "tried", func() bool {
+				return right.read("etc/web/more.conf") == "fine\n" && !right.finding(notTried) && !right.finding("sync-refused")
+			})
+		})
 	}
 }

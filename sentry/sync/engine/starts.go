@@ -27,6 +27,7 @@ func (e *Engine) startOnCopy(ctx context.Context, trials []check.Check, c *check
 	one := e.cfg.Helper
 	one.Parallel = 1
 	for _, k := range trials {
+		e.beat() // each takes its time
 		v := one.Run(ctx, []check.Check{k}, c)[0]
 		e.log.Info("service tried on a copy", "service", k.Service, "result", v.Result, "took", v.Duration)
 		switch v.Result {
