@@ -67,6 +67,18 @@ printf "old_snapshot_threshold = 60\n" >>/etc/postgresql/15/main/conf.d/50-offic
 		want:  []string{"guard conf/<Directory /srv/www/intern> Require", "php/memory_limit"},
 	},
 
+	{name: "nfs", pack: "nfs"},
+	{
+		name: "nfs-planted", pack: "nfs", edit: nfsOffice, plant: `sed -i 's/ro,root_squash/rw,no_root_squash/' /etc/exports; sed -i 's/threads=.*/threads=1/' /etc/nfs.conf.d/local.conf`,
+		want: []string{"guard export /srv/nfs", "nfsd/threads"},
+	},
+	{name: "nfs-office", pack: "nfs", edit: nfsOffice},
+	{name: "chrony", pack: "chrony"},
+	{name: "chrony-office", pack: "chrony", edit: chronyOffice},
+	{
+		name: "chrony-planted", pack: "chrony", edit: chronyOffice, plant: `sed -i 's/^allow.*/allow 0.0.0.0\/0/' /etc/chrony/chrony.conf`,
+		want: []string{"guard allow 0.0.0.0/0", "guard allow 10.7.0.0/24"},
+	},
 	{name: "openldap", pack: "openldap"},
 	{
 		name: "openldap-planted", pack: "openldap",
@@ -115,6 +127,11 @@ log_min_duration_statement = 500
 END
 chown postgres $conf/conf.d/50-office.conf
 echo 'hostssl sales all 10.7.0.0/24 scram-sha-256' >>$conf/pg_hba.conf`
+
+	nfsOffice = `printf '/srv/nfs 10.7.0.0/24(ro,root_squash,no_subtree_check) \\\n\t10.8.0.0/24(ro,root_squash)\n' >>/etc/exports
+printf '[nfsd]\nthreads=16\n' >/etc/nfs.conf.d/local.conf`
+
+	chronyOffice = `printf 'server time.example.net iburst\nallow 10.7.0.0/24\n' >>/etc/chrony/chrony.conf`
 
 	apacheOffice = `cat >/etc/apache2/conf-available/office.conf <<END
 Alias /intern /srv/www/intern
