@@ -26,6 +26,7 @@ import (
 	"sayasystems.com/atlas/build/repro"
 	"sayasystems.com/atlas/build/toolsroot"
 	"sayasystems.com/atlas/image/manifest"
+	"sayasystems.com/atlas/sentry/convert/steps"
 )
 
 func main() {
@@ -59,6 +60,7 @@ func commands() []command {
 		{"bench-boot", "--image FILE [--rounds N] [--dir DIR]", "compare boot time and memory with the same services under systemd", benchBoot},
 		{"bench-sync", "--image FILE [--writes N] [--trees 700,50000]", "measure how fast a change reaches the other server, beside lsyncd with rsync and etckeeper with csync2", benchSync},
 		{"facts", "--release N [--tree DIR] [--out DIR]", "ask the daemons of a Debian release what they know, for conversion between releases", askFacts},
+		{"conversions", "", "print README's table of what is converted between releases of Debian", conversions},
 		{"setup", "", "install the few programs that building needs of this machine", setup},
 	}
 }
@@ -281,6 +283,11 @@ func askFacts(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	}
 	fmt.Fprintln(stdout, name)
 	return nil
+}
+
+func conversions(_ context.Context, _ []string, stdout, _ io.Writer) error {
+	_, err := io.WriteString(stdout, steps.Table(steps.All()))
+	return err
 }
 
 func setup(ctx context.Context, _ []string, stdout, stderr io.Writer) error {

@@ -5,6 +5,7 @@
 //	init install …           the installer, on the consoles
 //	init inventory           prints the hardware and how it differs from the baseline, as JSON
 //	init launch SPEC         becomes a service's program, with directories and limits of its own (package launch)
+//	init prepare SET IMAGE VERSION   makes a set's /etc ready for an image of another release of Debian; prints what it did, as JSON
 //	init modprobe [ALIAS…]   loads drivers: of all devices, or those of the given modaliases
 package main
 
@@ -61,13 +62,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 		return devices.Cold(ctx, names, io.Discard, slog.Default())
 	}
 	if len(args) < 2 {
-		return errors.New("is not process 1 here; known are init install, inventory and modprobe")
+		return errors.New("is not process 1 here; known are init install, inventory, modprobe and prepare")
 	}
 	switch args[1] {
 	case "install":
 		return installer.Main(ctx, args[2:], stdin, stdout)
 	case "inventory":
 		return inventory(ctx, args[2:], stdout)
+	case prepareVerb:
+		return prepare(ctx, args[2:], stdout)
 	case "modprobe":
 		return devices.Cold(ctx, args[2:], stdout, slog.Default())
 	case launch.Verb:
@@ -76,5 +79,5 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 		}
 		return launch.Main(args[2])
 	}
-	return fmt.Errorf("unknown command %q; known are install, inventory and modprobe", args[1])
+	return fmt.Errorf("unknown command %q; known are install, inventory, modprobe and prepare", args[1])
 }

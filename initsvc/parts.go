@@ -29,6 +29,7 @@ import (
 	"sayasystems.com/atlas/initsvc/pid1"
 	"sayasystems.com/atlas/initsvc/storage"
 	"sayasystems.com/atlas/initsvc/tree"
+	"sayasystems.com/atlas/initsvc/upgrade"
 	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/initapi"
 )
@@ -36,16 +37,18 @@ import (
 // parts wires the packages of this machine together.
 func parts(h handover.Handover, log *slog.Logger) pid1.Parts {
 	p := pid1.Parts{
-		OpenStore: storage.Open,
-		PrepareTree: func(setDir, imageDir, version string) (string, error) {
-			r, err := tree.Prepare(setDir, imageDir, version)
-			return treeNote(r), err
-		},
-		BindTree: tree.Bind, UnbindTree: tree.Unbind,
+		OpenStore:   storage.Open,
+		PrepareTree: treePreparer{log: log, convert: convertTree}.prepare,
+		BindTree:    tree.Bind, UnbindTree: tree.Unbind,
 		Network: network.BringUp, Keep: network.Keep, Raise: network.Raise, Defend: network.Defend, Lower: network.Lower,
 		Fence: network.Fence, Conflicts: network.Conflicts,
-		Packs:     func(dir string) ([]pack.Pack, error) { return pack.LoadAll(dir) },
-		Expand:    pack.Expand,
+		Packs:  func(dir string) ([]pack.Pack, error) { return pack.LoadAll(dir) },
+		Expand: pack.Expand,
+		Forms: func(release string, log *slog.Logger, progress func(service, text string)) pid1.Forms {
+			return upgrade.New(upgrade.Options{
+				Set: layout.SetDir, Image: "/", Older: layout.OlderDir, Release: release, Work: layout.Run + "/upgrade", Log: log, Progress: progress,
+			})
+		},
 		Attest:    attest,
 		Inventory: takeInventory,
 		Hostname:  func(name string) error { return unix.Sethostname([]byte(name)) },
@@ -71,17 +74,6 @@ func parts(h handover.Handover, log *slog.Logger) pid1.Parts {
 		p.Condemn = func(context.Context) error { return condemn(h) }
 	}
 	return p
-}
-
-// treeNote tells in short what became of /etc.
-func treeNote(r tree.Report) string {
-	switch {
-	case r.First:
-		return "first use of the set"
-	case r.From != "":
-		return fmt.Sprintf("configuration of %s taken over: %d updated, %d added, %d removed, %d conflicts", r.From, len(r.Updated), len(r.Added), len(r.Removed), len(r.Conflicts))
-	}
-	return ""
 }
 
 // mountSystem makes what the system needs, and keeps the image visible below what is bound over it later.

@@ -137,6 +137,9 @@ func (m *maker) root(ctx context.Context, bins map[string]string) (string, error
 	if m.layer, err = m.layer.Packs(m.packs); err != nil {
 		return "", err
 	}
+	if err := m.older(ctx); err != nil {
+		return "", err
+	}
 	layerKey, err := m.layer.Key()
 	if err != nil {
 		return "", err

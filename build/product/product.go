@@ -67,6 +67,7 @@ type maker struct {
 	run     *steps.Runner
 	tools   toolsroot.Root
 	spec    rootfs.Spec
+	mirrors aptsource.Mirrors
 	tree    rootfs.Tree
 	layer   rootfs.Layer
 	info    manifest.Manifest
@@ -167,6 +168,7 @@ func (m *maker) specify(context.Context) error {
 			return err
 		}
 	}
+	m.mirrors = mirrors
 	lines, err := mirrors.Lines(p.Release, p.Components)
 	if err != nil {
 		return err

@@ -28,6 +28,7 @@ type Profile struct {
 	PackDirs       []string `yaml:"pack_dirs"`       // folders with further packs, relative to the profile
 	Packages       []string `yaml:"packages"`        // further Debian packages
 	ModulesExclude []string `yaml:"modules_exclude"` // directories of kernel modules to leave out; see DefaultExclude
+	Older          []string `yaml:"older"`           // older releases whose programs are in the image, to bring data forward; the one before if not given, [] for none
 	Compression    int      `yaml:"compression"`     // zstd level of the root, 1 to 22; 6 if 0
 
 	file *settings.File // where each key stands
@@ -183,6 +184,14 @@ func (p *Profile) check(f *settings.File) error {
 			return f.Errorf(fmt.Sprintf("modules_exclude[%d]", i), "%q: give a directory below the kernel's, such as drivers/gpu", v)
 		}
 	}
+	for i, v := range p.Older {
+		if n, ok := map[string]string{"13": "12"}[p.Release]; !ok || v != n {
+			return f.Errorf(fmt.Sprintf("older[%d]", i), "%q is no release whose data an image of Debian %s can bring forward: for 13 there is 12", v, p.Release)
+		}
+		if slices.Index(p.Older, v) != i {
+			return f.Errorf(fmt.Sprintf("older[%d]", i), "%s is listed twice", v)
+		}
+	}
 	if p.Compression < 1 || p.Compression > maxCompression {
 		return f.Errorf("compression", "%d is not a level of zstd: 1 to %d", p.Compression, maxCompression)
 	}
@@ -201,6 +210,9 @@ func (p *Profile) defaults() {
 	}
 	if p.ModulesExclude == nil {
 		p.ModulesExclude = DefaultExclude()
+	}
+	if p.Older == nil && p.Release == "13" {
+		p.Older = []string{"12"}
 	}
 	if p.Compression == 0 {
 		p.Compression = defaultCompression

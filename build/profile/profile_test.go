@@ -23,6 +23,8 @@ func TestBadProfiles(t *testing.T) {
 		"no-version":     "testdata/no-version.yaml: version: \"\"",
 		"pack-name":      "testdata/pack-name.yaml:4: packs[0]: \"Apache2\"",
 		"pack-twice":     "testdata/pack-twice.yaml:4: packs[2]: apache is listed twice",
+		"older":          "testdata/older.yaml:4: older[0]: \"11\" is no release whose data an image of Debian 13 can bring forward",
+		"older-twice":    "testdata/older-twice.yaml:4: older[1]: 12 is listed twice",
 		"package":        "testdata/package.yaml:4: packages[1]: \"bad name\"",
 		"release":        "testdata/release.yaml:3: release: \"11\"",
 		"release-number": "testdata/release-number.yaml:3: release: ",

@@ -140,7 +140,7 @@ func Pack(ctx context.Context, tools toolsroot.Root, t Tree, l Layer, level int,
 	}
 	date := strconv.FormatInt(t.Date.Unix(), 10)
 	if err := tools.Run(ctx, "mksquashfs", root, out,
-		"-comp", "zstd", "-Xcompression-level", strconv.Itoa(level), "-b", "256K", "-reproducible", "-mkfs-time", date, "-all-time", date,
+		"-comp", "zstd", "-Xcompression-level", strconv.Itoa(level), "-b", "128K", "-reproducible", "-mkfs-time", date, "-all-time", date,
 		"-no-progress", "-quiet", "-xattrs"); err != nil {
 		return fmt.Errorf("pack root: %w", err)
 	}

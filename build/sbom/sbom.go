@@ -16,6 +16,8 @@ import (
 // Deb is an installed Debian package.
 type Deb struct {
 	Name, Version, Architecture, Source, Maintainer string
+
+	Release string // of Debian, where it is not the image's: programs that bring data forward
 }
 
 // ParseStatus reads dpkg's status file and returns the installed packages in its order.
@@ -31,7 +33,9 @@ func ParseStatus(text string) []Deb {
 		if f["Package"] == "" || !strings.HasSuffix(f["Status"], " installed") {
 			continue
 		}
-		out = append(out, Deb{f["Package"], f["Version"], f["Architecture"], f["Source"], f["Maintainer"]})
+		out = append(out, Deb{
+			Name: f["Package"], Version: f["Version"], Architecture: f["Architecture"], Source: f["Source"], Maintainer: f["Maintainer"],
+		})
 	}
 	return out
 }
@@ -86,9 +90,13 @@ func (d Document) Marshal() ([]byte, error) {
 		rel = append(rel, relationship{image.ID, "CONTAINS", p.ID})
 	}
 	for _, b := range d.Debs {
+		id, release := "SPDXRef-deb-"+notID.ReplaceAllString(b.Name, "-"), d.Release
+		if b.Release != "" {
+			id, release = id+"-of-"+b.Release, b.Release
+		}
 		add(spdxPackage{
-			ID: "SPDXRef-deb-" + notID.ReplaceAllString(b.Name, "-"), Name: b.Name, Version: b.Version, Supplier: "Organization: Debian",
-			Refs: []ref{{"PACKAGE-MANAGER", "purl", fmt.Sprintf("pkg:deb/debian/%s@%s?arch=%s&distro=debian-%s", url.PathEscape(b.Name), url.PathEscape(b.Version), b.Architecture, d.Release)}},
+			ID: id, Name: b.Name, Version: b.Version, Supplier: "Organization: Debian",
+			Refs: []ref{{"PACKAGE-MANAGER", "purl", fmt.Sprintf("pkg:deb/debian/%s@%s?arch=%s&distro=debian-%s", url.PathEscape(b.Name), url.PathEscape(b.Version), b.Architecture, release)}},
 		})
 	}
 	for _, m := range d.Modules {

@@ -33,8 +33,8 @@ Version: 1:2+b1
 
 func TestParseStatus(t *testing.T) {
 	want := []Deb{
-		{"apache2", "2.4.1-1~deb13u1", "amd64", "", "Some One <one@example.org>"},
-		{"libc++1", "1:2+b1", "amd64", "llvm", ""},
+		{"apache2", "2.4.1-1~deb13u1", "amd64", "", "Some One <one@example.org>", ""},
+		{"libc++1", "1:2+b1", "amd64", "llvm", "", ""},
 	}
 	if d := cmp.Diff(want, ParseStatus(status)); d != "" {
 		t.Errorf("ParseStatus (-want +got):\n%s", d)

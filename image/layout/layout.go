@@ -73,6 +73,7 @@ const (
 	HandoverDir = "/run/atlas/early"       // what the initramfs tells init: boot.json
 	LibDir      = "/usr/lib/atlas"         // init, sentry, packs, in the image
 	PacksDir    = "/usr/lib/atlas/packs"
+	OlderDir    = "/usr/lib/atlas/older" // a small root for each older release: programs that bring its data forward
 	ImageInfo   = "/usr/lib/atlas/image.json"
 )
 
@@ -84,7 +85,11 @@ const (
 	SetHome   = "home"
 	SetRoot   = "root"
 	SetSentry = "sentry"
+	SetForms  = "forms" // record of the forms of services' data, and copies of before; root only
 )
+
+// EtcKept ends the name of the record of a conversion beside the generation of SetEtc that it has made.
+const EtcKept = ".kept"
 
 // ImageInEtc and ImageInVar belong to the image although they lie in /etc and /var: init binds them from ImageDir over the
 // set's own.

@@ -47,7 +47,11 @@ func ParseSignal(name string) (syscall.Signal, error) {
 }
 
 func (l *loaded) check() error {
-	for _, part := range []func() error{l.checkHead, l.checkPackages, l.checkAccounts, l.checkFiles, l.checkPaths, l.checkPorts, l.checkProbes, l.checkProcesses, l.checkSync, l.checkEffective} {
+	parts := []func() error{
+		l.checkHead, l.checkPackages, l.checkAccounts, l.checkFiles, l.checkPaths, l.checkFormats, l.checkPorts, l.checkProbes, l.checkProcesses, l.checkSync,
+		l.checkConversions, l.checkEffective,
+	}
+	for _, part := range parts {
 		if err := part(); err != nil {
 			return err
 		}
@@ -221,6 +225,35 @@ func (l *loaded) checkPaths() error {
 			}
 			if !below(p, kind.roots...) {
 				return l.f.Errorf(key, "%s must lie below %s, which are on the disk set", p, strings.Join(kind.roots, ", "))
+			}
+		}
+	}
+	return nil
+}
+
+// Kinds of Format.
+const (
+	FormatPostgreSQL = "postgresql"
+	FormatCopy       = "copy"
+)
+
+// checkFormats checks what is said of the form of data.
+func (l *loaded) checkFormats() error {
+	for i, f := range l.Formats {
+		key := fmt.Sprintf("formats[%d]", i)
+		switch {
+		case l.Scope == ScopeServer:
+			return l.f.Errorf(key, "is for data on a disk set; a pack of scope server has none there")
+		case f.Kind != FormatPostgreSQL && f.Kind != FormatCopy:
+			return l.f.Errorf(key+".kind", "must be postgresql or copy; data that work in every release need no line here")
+		case !absolute(f.Path):
+			return l.f.Errorf(key+".path", "%q must be an absolute path", f.Path)
+		case !slices.Contains(l.Data, f.Path) && !below(f.Path, l.Data...):
+			return l.f.Errorf(key+".path", "%s is not among the paths of data", f.Path)
+		}
+		for j, g := range l.Formats[:i] {
+			if f.Path == g.Path || below(f.Path, g.Path) || below(g.Path, f.Path) {
+				return l.f.Errorf(key+".path", "%s and %s of formats[%d] lie in each other", f.Path, g.Path, j)
 			}
 		}
 	}

@@ -257,6 +257,11 @@ func (l *loaded) fill() {
 	if l.Derive != nil {
 		def(&l.Derive.Timeout, "1m")
 	}
+	for _, c := range l.Conversions {
+		if c.Program != nil {
+			def(&c.Program.Timeout, "10s")
+		}
+	}
 	for i := range l.Exports {
 		def(&l.Exports[i].Every, "1s")
 		def(&l.Exports[i].Timeout, "1m")

@@ -29,7 +29,8 @@ func TestLoad(t *testing.T) {
 			Name: "web", Command: []string{"/usr/sbin/web", "-l", "{{.Service}}"}, User: "web", Env: []string{"NAME={{.Hostname}}"},
 			RunDirs: []RunDir{{Path: "/run/web", Mode: "0755"}}, Ready: Ready{TCP: 80, Timeout: "60s"}, Stop: "TERM", StopTimeout: "20s",
 		}},
-		Config: []string{"/etc/web.conf"}, Data: []string{"/srv/www"}, Ports: []Port{{Port: 80, Proto: "tcp"}},
+		Config: []string{"/etc/web.conf", "/etc/web.d"}, Data: []string{"/srv/www"}, Formats: []Format{{"/srv/www", FormatCopy}},
+		Ports:  []Port{{Port: 80, Proto: "tcp"}},
 		Probes: []Probe{{Name: "page", Title: "Page", Kind: "http", Params: map[string]string{"path": "/"}}},
 		Trial:  &Check{Command: []string{"/bin/t"}, Timeout: "2m", Fresh: []string{"/var/lib/web"}},
 		Effective: &Effective{
@@ -42,6 +43,16 @@ func TestLoad(t *testing.T) {
 			Load: []string{"/bin/c"}, User: "web", Timeout: "1m", Secret: true, Clients: []string{"/usr/bin/webuser"},
 		}},
 		Own: []string{"/etc/web.own"}, Derived: []string{"/etc/web.*"}, Derive: &Derive{Command: []string{"/bin/d"}, Timeout: "1m"},
+		Conversions: []Conversion{
+			{ID: "folder", Between: []int{11, 12}, Title: "Moves", Move: &ConvMove{"/etc/web.d/old", "/etc/web.d/new"}},
+			{ID: "key", Between: []int{12, 13}, Title: "Renamed", RenameKey: &ConvRename{"/etc/web.conf", "ini", "a", "b", "c"}},
+			{
+				ID: "text", Between: []int{12, 13}, Title: "Replaced", Source: "measured", Next: "Look",
+				Replace: &ConvText{File: "/etc/web.d/*", Regexp: "a(b)", With: "$1", Back: &ConvBack{"b", "ab"}},
+			},
+			{ID: "pin", Between: []int{12, 13}, Title: "Pinned", PinDefault: &ConvPin{"/etc/web.conf", "equals", "", "k", "1", "2"}},
+			{ID: "run", Between: []int{12, 13}, Title: "Run", Program: &ConvRun{Files: []string{"/etc/web.conf"}, Command: []string{"/bin/e"}, Timeout: "10s"}},
+		},
 		Dir: dir,
 	}
 	if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Pack{})); d != "" {

@@ -25,15 +25,17 @@ type Pack struct {
 	Needs       []string          `yaml:"needs,omitempty" json:"needs,omitempty"` // other packs
 	Init        []Step            `yaml:"init,omitempty" json:"init,omitempty"`   // run in order once the needed packs are ready, before the processes
 	Processes   []Process         `yaml:"processes" json:"processes"`
-	Config      []string          `yaml:"config" json:"config"`                           // configuration paths below /etc, and single ones on the rest of the disk set: kept in history, carried to other servers
-	Own         []string          `yaml:"own,omitempty" json:"own,omitempty"`             // of these: what is this server's and never travels; * may stand for a part of the last element
-	Derived     []string          `yaml:"derived,omitempty" json:"derived,omitempty"`     // of these: what each server makes anew, at each start or by derive; likewise. Files that are templates need not be named
-	Derive      *Derive           `yaml:"derive,omitempty" json:"derive,omitempty"`       // makes derived paths anew after a change
-	Check       *Check            `yaml:"check,omitempty" json:"check,omitempty"`         // looks at the configuration; without it nothing can
-	Trial       *Check            `yaml:"trial,omitempty" json:"trial,omitempty"`         // starts the daemon on a configuration that was converted, where the checker is not enough
-	Effective   *Effective        `yaml:"effective,omitempty" json:"effective,omitempty"` // asks what its configuration comes to
-	Exports     []Export          `yaml:"exports,omitempty" json:"exports,omitempty"`     // configuration that lives in databases
+	Config      []string          `yaml:"config" json:"config"`                               // configuration paths below /etc, and single ones on the rest of the disk set: kept in history, carried to other servers
+	Own         []string          `yaml:"own,omitempty" json:"own,omitempty"`                 // of these: what is this server's and never travels; * may stand for a part of the last element
+	Derived     []string          `yaml:"derived,omitempty" json:"derived,omitempty"`         // of these: what each server makes anew, at each start or by derive; likewise. Files that are templates need not be named
+	Derive      *Derive           `yaml:"derive,omitempty" json:"derive,omitempty"`           // makes derived paths anew after a change
+	Check       *Check            `yaml:"check,omitempty" json:"check,omitempty"`             // looks at the configuration; without it nothing can
+	Trial       *Check            `yaml:"trial,omitempty" json:"trial,omitempty"`             // starts the daemon on a configuration that was converted, where the checker is not enough
+	Effective   *Effective        `yaml:"effective,omitempty" json:"effective,omitempty"`     // asks what its configuration comes to
+	Exports     []Export          `yaml:"exports,omitempty" json:"exports,omitempty"`         // configuration that lives in databases
+	Conversions []Conversion      `yaml:"conversions,omitempty" json:"conversions,omitempty"` // what changes in the configuration between releases of Debian
 	Data        []string          `yaml:"data,omitempty" json:"data,omitempty"`
+	Formats     []Format          `yaml:"formats,omitempty" json:"formats,omitempty"` // of Data: what daemons of another release do not read as it is
 	Logs        []string          `yaml:"logs,omitempty" json:"logs,omitempty"`
 	Ports       []Port            `yaml:"ports,omitempty" json:"ports,omitempty"`
 	TestData    []Step            `yaml:"test_data,omitempty" json:"test_data,omitempty"` // makes what the probes need; idempotent, run once the service is ready
@@ -63,6 +65,15 @@ type Account struct {
 	ID     int      `yaml:"id" json:"id"`
 	Home   string   `yaml:"home,omitempty" json:"home,omitempty"`
 	Groups []string `yaml:"groups,omitempty" json:"groups,omitempty"`
+}
+
+// Format tells that data have a form that the daemons of two Debian releases do not both read. Data without one work in both. What is done
+// with them when a disk set meets an image of another release: initsvc/dataform.
+type Format struct {
+	Path string `yaml:"path" json:"path"` // of Data, or below: "/var/lib/mysql"
+	// Kind: "postgresql", clusters VERSION/main, which are written anew by the newer server; "copy", data that the newer daemon changes in place,
+	// and the older one does not read afterwards: a copy is kept before it starts.
+	Kind string `yaml:"kind" json:"kind"`
 }
 
 // File is copied from the pack's folder into the image. A template is not: init expands it from the pack's folder in the image

@@ -73,7 +73,7 @@ func wire(h handover.Handover, stickDir string, consoles []*console, log *slog.L
 		},
 		StopSet: store.Stop,
 		Tree: func(setDir, imageDir, version string) error {
-			_, err := tree.Prepare(setDir, imageDir, version)
+			_, err := tree.Prepare(context.Background(), setDir, imageDir, version, tree.Conversion{}) // the set is new
 			return err
 		},
 		Network: func(ctx context.Context, m siteconf.Management) (netip.Prefix, error) {

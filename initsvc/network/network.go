@@ -63,7 +63,6 @@ type Plan struct {
 	Addresses  []siteconf.PackAddress // of packs with one of their own; those of packs that do not run are passed over
 	Packs      []pack.Pack            // those that run here; their ports open
 	Peers      []netip.Addr           // management addresses of the site's other servers
-	Fenced     func()                 // called when the fence is up, before anybody is asked whether the service address is free; may be nil
 }
 
 // ErrNoLink tells that an interface has no cable or its other end is off. The static address is configured all the same

@@ -33,9 +33,6 @@ func Raise(ctx context.Context, p Plan, log *slog.Logger) error {
 	if err := removeService(); err != nil {
 		return err
 	}
-	if p.Fenced != nil {
-		p.Fenced()
-	}
 	if p.Role == roles.Secondary {
 		if err := makeService(svc, &netlink.Bridge{LinkAttrs: svc.attrs()}, p.Role); err != nil {
 			return err

@@ -79,7 +79,7 @@ func (s *Server) startGroups() error {
 	s.tree = t
 	s.sup = supervise.New(supervise.Options{
 		Cgroup: t, RunDir: filepath.Join(s.o.Dirs.Run, "notify"), Guard: s.guard, Log: s.log, Expand: s.p.Expand, Version: s.o.Handover.Version,
-		Helper: s.launchHelper(),
+		Helper: s.launchHelper(), Before: s.dataReady,
 	})
 	return err
 }
@@ -252,7 +252,7 @@ func (s *Server) supervisor() *supervise.Supervisor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sup == nil { // before its phase, or after that failed
-		s.sup = supervise.New(supervise.Options{RunDir: filepath.Join(s.o.Dirs.Run, "notify"), Guard: s.guard, Log: s.log, Expand: s.p.Expand, Helper: s.launchHelper()})
+		s.sup = supervise.New(supervise.Options{RunDir: filepath.Join(s.o.Dirs.Run, "notify"), Guard: s.guard, Log: s.log, Expand: s.p.Expand, Helper: s.launchHelper(), Before: s.dataReady})
 	}
 	return s.sup
 }

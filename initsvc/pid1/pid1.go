@@ -49,9 +49,10 @@ func Real() Dirs {
 
 // Parts are the other packages that init wires together, as functions, so that tests can put their own in.
 type Parts struct {
-	OpenStore   func(handover.Handover, *slog.Logger) (storage.Store, error)
-	PrepareTree func(setDir, imageDir, version string) (note string, err error)
-	BindTree    func(setDir, imageDir, version string) error
+	OpenStore func(handover.Handover, *slog.Logger) (storage.Store, error)
+	// PrepareTree makes the set's directories ready for the image, and says what it is at if that takes its time.
+	PrepareTree func(ctx context.Context, setDir, imageDir, version string, say func(what string)) (Prepared, error)
+	BindTree    func(setDir, imageDir string) error
 	UnbindTree  func() error
 	Network     func(ctx context.Context, cfg siteconf.Management, log *slog.Logger) (network.Management, error)
 	Keep        func(ctx context.Context, m network.Management, log *slog.Logger) error
@@ -76,8 +77,18 @@ type Parts struct {
 	Cgroup     func() (*cgroup.Tree, error)
 	// Uevents hands every change of a disk to changed until ctx ends; nil where the kernel tells nothing.
 	Uevents func(ctx context.Context, changed func())
+	// Forms brings services' data into the form of this image; progress is told what is being done. May be nil.
+	Forms func(release string, log *slog.Logger, progress func(service, text string)) Forms
 	// Hostname sets the kernel's host name.
 	Hostname func(name string) error
+}
+
+// Prepared is what became of the set's directories.
+type Prepared struct {
+	Note     string                                // for the report of the boot
+	Findings func(server string) []initapi.Finding // what the owner is to know; may be nil
+	// Standing are those of Findings that end when somebody has changed the file that they are about, as far as none has. May be nil.
+	Standing func(server string) []initapi.Finding
 }
 
 // Inventory is what the inventory helper found: the hardware, and how it differs from the baseline.
@@ -120,6 +131,9 @@ type Server struct {
 	remembering sync.Mutex    // around the memory's file
 	changing    sync.Mutex    // around changes of what the site runs
 
+	forms Forms // nil: none
+	data  dataWork
+
 	mu    sync.Mutex
 	st    state
 	sup   *supervise.Supervisor
@@ -153,10 +167,10 @@ type state struct {
 	outcome    string
 	total      time.Duration
 	setStarted bool
-	begun      []string // services of the site that were started in this boot
 	bound      bool
 	raised     bool
 	seen       []roles.Holding
+	dataForms  []initapi.DataForm
 	undefend   context.CancelFunc // ends the watch over the service address
 }
 
@@ -178,6 +192,9 @@ func New(o Options) *Server {
 		})
 	}}
 	s.logs = newLogs(o.Dirs)
+	if o.Parts.Forms != nil {
+		s.forms = o.Parts.Forms(o.Release, o.Log, s.dataProgress)
+	}
 	s.runner = &boot.Runner{
 		Guard: s.guard, Log: o.Log, Started: s.phaseStarted, Failed: s.phaseFailed,
 		Passed: func(p boot.Phase) { s.findings.clear("boot-" + p.Name) },
@@ -245,6 +262,16 @@ func (s *Server) phaseStarted(p boot.Phase) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.st.phase = p.Title
+}
+
+// say tells in place of the phase's title what it is at.
+func (s *Server) say(what string) {
+	s.log.Info(what)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.st.phase != "" {
+		s.st.phase = what
+	}
 }
 
 func (s *Server) phaseFailed(e *boot.Error) {

@@ -8,9 +8,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -161,11 +163,11 @@ func (m *machine) server(kind string) *Server {
 		Dirs:     m.dirs, Log: slog.New(slog.DiscardHandler), Ring: logfile.NewRing(10), Started: time.Now(), Quick: true,
 		Parts: Parts{
 			OpenStore: func(handover.Handover, *slog.Logger) (storage.Store, error) { return store{m}, nil },
-			PrepareTree: func(_, _, version string) (string, error) {
+			PrepareTree: func(_ context.Context, _, _, version string, _ func(string)) (Prepared, error) {
 				m.note("prepare tree %s", version)
-				return "", nil
+				return Prepared{}, nil
 			},
-			BindTree:   func(string, string, string) error { m.note("bind tree"); return nil },
+			BindTree:   func(string, string) error { m.note("bind tree"); return nil },
 			UnbindTree: func() error { m.note("unbind tree"); return nil },
 			Network: func(context.Context, siteconf.Management, *slog.Logger) (network.Management, error) {
 				m.note("network")
@@ -287,7 +289,7 @@ func TestBootAndShutdownInOrder(t *testing.T) {
 		}
 		names = append(names, p.Name)
 	}
-	wantPhases := "early modules, mounts, cgroup, devices, state, inventory, network, access, labels, peers, decide, assemble, etc, site, address, services"
+	wantPhases := "early modules, mounts, cgroup, devices, state, inventory, network, access, labels, peers, decide, assemble, etc, site, address, data, services"
 	if got := strings.Join(names, ", "); got != wantPhases {
 		t.Errorf("phases %s", got)
 	}
@@ -426,13 +428,69 @@ func TestBrokenStateIsNoPanic(t *testing.T) {
 func TestPanicInAPartHolds(t *testing.T) {
 	m := newMachine(t)
 	s := m.server(handover.Namespace)
-	s.p.PrepareTree = func(string, string, string) (string, error) { panic("nil map") }
+	s.p.PrepareTree = func(context.Context, string, string, string, func(string)) (Prepared, error) { panic("nil map") }
 	stop := m.run(s)
 	defer stop()
 	st := m.wait(s, "holding", holding)
 	if !strings.Contains(st.Reasons[0].Text, "nil map") {
 		t.Errorf("reasons %+v", st.Reasons)
 	}
+}
+
+// TestConversionIsTold: what it is at while it converts, a line in the report, and findings that stay although the next phase fails.
+func TestConversionIsTold(t *testing.T) {
+	m := newMachine(t)
+	s := m.server(handover.Namespace)
+	tries := 0
+	s.p.PrepareTree = func(_ context.Context, _, _, _ string, say func(string)) (Prepared, error) {
+		if tries++; tries > 1 {
+			return Prepared{}, nil
+		}
+		say("Converting the configuration from Debian 12 to 13")
+		if got := s.State(t.Context()).Phase; got != "Converting the configuration from Debian 12 to 13" {
+			t.Errorf("the phase is called %q", got)
+		}
+		return Prepared{Note: "converted", Findings: func(server string) []initapi.Finding {
+			return []initapi.Finding{{ID: "etc-convert-x", Severity: "critical", Where: server, What: "x"}}
+		}}, nil
+	}
+	s.p.BindTree = func(string, string) error {
+		if tries == 1 {
+			return errors.New("busy")
+		}
+		return nil
+	}
+	s.retry = time.Millisecond
+	stop := m.run(s)
+	defer stop()
+	st := m.wait(s, "serving", serving)
+	if i := slices.IndexFunc(st.Findings, func(f initapi.Finding) bool { return f.ID == "etc-convert-x" }); i < 0 || st.Findings[i].Where != st.Server {
+		t.Errorf("findings %+v", st.Findings)
+	}
+	if tries != 2 || !slices.ContainsFunc(s.Boot(t.Context()).Phases, func(p initapi.PhaseReport) bool { return p.Name == "etc" && p.Note == "converted" }) {
+		t.Errorf("%d tries, report %+v", tries, s.Boot(t.Context()).Phases)
+	}
+}
+
+// TestMended: findings about converted files end with those files' next change.
+func TestMended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{Log: slog.New(slog.DiscardHandler)})
+		s.lifetime = t.Context()
+		stands := []initapi.Finding{{ID: "etc-convert-a"}, {ID: "etc-convert-b"}}
+		s.tellPrepared(Prepared{
+			Findings: func(string) []initapi.Finding { return append([]initapi.Finding{{ID: "etc-kept"}}, stands...) },
+			Standing: func(string) []initapi.Finding { return slices.Clone(stands) },
+		})
+		for n := 3; n > 0; n-- {
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if got := len(s.findings.list()); got != n {
+				t.Errorf("%d findings; want %d", got, n)
+			}
+			stands = stands[:max(0, len(stands)-1)]
+		}
+	})
 }
 
 func TestNewPeerPassesTheFence(t *testing.T) {

@@ -71,8 +71,7 @@ func (s *Server) finish(_ context.Context, outcome string) {
 // Shares of the processor.
 const (
 	everyone     = 100
-	whileBooting = 10 // of sentry: there is little to verify before services run
-	hardlyAny    = 1  // of what clients can wait for, while the server boots
+	whileBooting = 20 // of sentry: there is little to verify before services run
 )
 
 // weigh gives a service its share of a busy processor.

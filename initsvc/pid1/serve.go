@@ -109,6 +109,10 @@ func (s *Server) serving() []boot.Phase {
 			Next: "Check the network cable; find out who else uses the service address.", Run: s.raiseAddress,
 		},
 		{
+			Name: "data", Title: "Bringing data into the form of this release", Timeout: time.Minute,
+			Next: "Look at the service that is named: only it does not start, and its data are as they were.", Run: s.bringData,
+		},
+		{
 			Name: "services", Title: "Starting services", Timeout: 6 * time.Minute,
 			Next: "Look at the service that failed: its last words are here, its log is in /var/log/atlas.", Run: s.startServices,
 		},
@@ -148,14 +152,16 @@ func (s *Server) assemble(ctx context.Context) (string, error) {
 }
 
 func (s *Server) bindTree(ctx context.Context) (string, error) {
-	note, err := s.p.PrepareTree(s.o.Dirs.Set, s.o.Dirs.Image, s.o.Handover.Version)
+	done, err := s.p.PrepareTree(ctx, s.o.Dirs.Set, s.o.Dirs.Image, s.o.Handover.Version, s.say)
+	note := done.Note
 	if err != nil {
 		return note, err
 	}
+	s.tellPrepared(done)
 	if err := ctx.Err(); err != nil {
 		return note, err
 	}
-	if err := s.p.BindTree(s.o.Dirs.Set, s.o.Dirs.Image, s.o.Handover.Version); err != nil {
+	if err := s.p.BindTree(s.o.Dirs.Set, s.o.Dirs.Image); err != nil {
 		return note, err
 	}
 	s.mu.Lock()
@@ -203,7 +209,6 @@ func (s *Server) plan() network.Plan {
 
 func (s *Server) raiseAddress(ctx context.Context) (string, error) {
 	p := s.plan()
-	p.Fenced = s.startEarly
 	// From here on something is up that has to be taken down at the end, whatever Raise says.
 	s.mu.Lock()
 	s.st.raised = true
@@ -251,24 +256,46 @@ func (s *Server) sitePacks() []pack.Pack {
 	return s.st.chosen
 }
 
+// backgroundAfter is how long what clients can wait for waits for the services that they cannot.
+const backgroundAfter = time.Minute
+
 func (s *Server) startServices(ctx context.Context) (string, error) {
 	s.setState(initapi.Serving) // from here on sentry may probe
-	names, err := s.startSite()
+	names, err := s.startSite(false)
+	if len(names) > 0 {
+		first, cancel := context.WithTimeout(ctx, backgroundAfter)
+		if wait := s.withData(names); len(wait) > 0 {
+			_ = s.supervisor().WaitReady(first, wait...) // it is asked again below
+		}
+		cancel()
+	}
+	later, errLater := s.startSite(true)
+	names = append(names, later...)
+	err = errors.Join(err, errLater)
 	if len(names) == 0 {
 		return "none", err
 	}
-	return fmt.Sprintf("%d", len(names)), errors.Join(err, s.supervisor().WaitReady(ctx, names...))
+	wait := s.withData(names)
+	if len(wait) == 0 {
+		return fmt.Sprintf("%d", len(names)), err
+	}
+	return fmt.Sprintf("%d", len(names)), errors.Join(err, s.supervisor().WaitReady(ctx, wait...))
 }
 
-// startSite starts the site's services and returns their names. One that cannot be started does not keep the others from it.
-func (s *Server) startSite() ([]string, error) {
+// startSite starts the site's services that are or are not in the background, and returns their names. One that cannot be started does not keep
+// the others from it.
+func (s *Server) startSite(background bool) ([]string, error) {
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	var names []string
 	var errs []error
 	packs := s.sitePacks()
 	for _, p := range packs {
-		if err := s.startOnce(p, bootShare(p, packs)); err != nil {
+		if inBackground(p, packs) != background {
+			continue
+		}
+		s.weigh(p.Name, bootShare(p, packs))
+		if err := s.startSiteService(p); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -277,51 +304,14 @@ func (s *Server) startSite() ([]string, error) {
 	return names, errors.Join(errs...)
 }
 
-// startEarly starts what serves nobody while it is asked whether the service address is free: the processor has nothing else to do then.
-func (s *Server) startEarly() {
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	packs := s.sitePacks()
-	for _, p := range packs {
-		if len(p.Needs) > 0 || !inBackground(p, packs) {
-			continue
-		}
-		if err := s.startOnce(p, bootShare(p, packs)); err != nil { // it is tried again with the others, and told then
-			s.log.Warn("not started early", "service", p.Name, "err", err)
-		}
-	}
-}
-
-// startOnce starts a service of the site that was not started yet in this boot.
-func (s *Server) startOnce(p pack.Pack, share int) error {
-	s.mu.Lock()
-	begun := slices.Contains(s.st.begun, p.Name)
-	s.mu.Unlock()
-	if begun {
-		return nil
-	}
-	s.weigh(p.Name, share)
-	if err := s.startSiteService(p); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	s.st.begun = append(s.st.begun, p.Name)
-	s.mu.Unlock()
-	return nil
-}
-
 // inBackground tells whether a client can wait for a pack: it has no port, and no other pack needs it.
 func inBackground(p pack.Pack, all []pack.Pack) bool {
 	return len(p.Ports) == 0 && dependants(p, all) == 0
 }
 
-// bootShare is a pack's share of the processor while the server boots: those that others wait for go first.
-func bootShare(p pack.Pack, all []pack.Pack) int {
-	if inBackground(p, all) {
-		return hardlyAny
-	}
-	return everyone * (1 + dependants(p, all))
-}
+// bootShare is a pack's share of the processor while the server boots: those that others wait for go first. Nobody gets much less than others: who
+// waits for the processor while pages of the image are read for it keeps all others from these pages.
+func bootShare(p pack.Pack, all []pack.Pack) int { return everyone * (1 + dependants(p, all)) }
 
 // dependants counts the packs that need p, directly or by others.
 func dependants(p pack.Pack, all []pack.Pack) int {

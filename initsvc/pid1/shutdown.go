@@ -18,6 +18,7 @@ func (s *Server) shutdown() {
 		}
 		return sup.StopAll(ctx, site...)
 	})
+	s.step("data", 30*time.Second, s.data.ended)
 	s.mu.Lock()
 	up, bound, store, tree := s.st.raised, s.st.bound, s.store, s.tree
 	s.mu.Unlock()

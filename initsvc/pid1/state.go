@@ -25,7 +25,7 @@ func (s *Server) State(context.Context) initapi.State {
 		Server: s.st.server.Name, Kind: s.o.Handover.Kind, State: s.st.state, Phase: s.st.phase,
 		Version: s.o.Handover.Version, Release: s.o.Release, Slot: s.o.Handover.Slot, SlotGood: s.st.slotGood,
 		Set: s.st.set, Disks: append([]roles.Disk{}, s.st.disks...), DisksKnown: s.st.disksKnown, Seen: append([]roles.Holding{}, s.st.seen...),
-		Reasons: s.st.reasons, Services: services, Off: off, Findings: s.findings.list(), Started: s.o.Started, MemoryKiB: residentKiB(),
+		Reasons: s.st.reasons, Services: services, Off: off, Findings: s.findings.list(), Forms: s.st.dataForms, Started: s.o.Started, MemoryKiB: residentKiB(),
 	}
 	if s.st.setStarted || (s.st.state == initapi.Booting && s.st.decision.Action == roles.Start) {
 		st.Role = s.st.decision.Role
@@ -45,7 +45,7 @@ func (s *Server) State(context.Context) initapi.State {
 		}
 	}
 	for _, v := range services {
-		if v.State == supervise.Failed {
+		if v.State == supervise.Failed && !s.data.refused(v.Name) { // that has a finding of its own
 			st.Findings = append(st.Findings, serviceFinding(v, st.Server))
 		}
 	}

@@ -31,6 +31,7 @@ type Server interface {
 	Power(ctx context.Context, r initapi.PowerRequest) error
 	Add(ctx context.Context, r initapi.AddRequest) error
 	Order(ctx context.Context, o roles.Order) error
+	Commit(ctx context.Context, r initapi.CommitRequest) (initapi.Committed, error)
 }
 
 // Refusal is an error with an HTTP status below 500: the request cannot be done as it is.
@@ -106,6 +107,16 @@ func Handler(s Server) http.Handler {
 	post(mux, "/v1/power", s.Power)
 	post(mux, "/v1/set/add", s.Add)
 	post(mux, "/v1/set/order", s.Order)
+	mux.HandleFunc("POST /v1/data/commit", func(w http.ResponseWriter, r *http.Request) {
+		var in initapi.CommitRequest
+		if err := decode(r.Body, &in); err != nil {
+			answer(w, nil, &Refusal{Status: http.StatusBadRequest, Msg: "the request is not understood: " + err.Error()})
+			return
+		}
+		// Whoever asked may go away: what was begun is ended.
+		out, err := s.Commit(context.WithoutCancel(r.Context()), in)
+		answer(w, out, err)
+	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, nil, &Refusal{Status: http.StatusNotFound, Msg: "init does not know " + r.Method + " " + r.URL.Path})
 	})

@@ -53,6 +53,10 @@ func (f *fake) Add(_ context.Context, r initapi.AddRequest) error { return f.not
 
 func (f *fake) Order(_ context.Context, o roles.Order) error { return f.note("order " + o.Set) }
 
+func (f *fake) Commit(_ context.Context, r initapi.CommitRequest) (initapi.Committed, error) {
+	return initapi.Committed{Kept: []string{"15"}}, f.note("commit " + strings.Join(r.Services, " "))
+}
+
 func TestHandler(t *testing.T) {
 	for _, tt := range []struct {
 		name, method, path, body string
@@ -71,6 +75,7 @@ func TestHandler(t *testing.T) {
 		{name: "power", method: "POST", path: "/v1/power", body: `{"action":"off"}`, status: 200, want: `{"ok":true}`, got: []string{"power off"}},
 		{name: "refused", method: "POST", path: "/v1/set/add", body: `{"bay":1,"serial":"S"}`, err: Refuse("bay %d is empty", 1), status: 409, want: `{"error":"bay 1 is empty"}`, got: []string{"add S"}},
 		{name: "order", method: "POST", path: "/v1/set/order", body: `{"set":"x","members":[]}`, status: 200, want: `{"ok":true}`, got: []string{"order x"}},
+		{name: "commit", method: "POST", path: "/v1/data/commit", body: `{"services":["a","b"]}`, status: 200, want: `{"kept":["15"]}`, got: []string{"commit a b"}},
 		{name: "no JSON", method: "POST", path: "/v1/power", body: `off`, status: 400, want: `the request is not understood`},
 		{name: "too long", method: "POST", path: "/v1/power", body: strings.Repeat(" ", maxBody+1), status: 400, want: `more than 65536 bytes`},
 		{name: "unknown", method: "GET", path: "/v2/state", status: 404, want: `init does not know GET /v2/state`},

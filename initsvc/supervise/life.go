@@ -15,6 +15,10 @@ func (s *Service) start() {
 		stopping := s.want == Stopping
 		s.mu.Unlock()
 		if !stopping {
+			select {
+			case s.again <- struct{}{}:
+			default:
+			}
 			s.beginHeld(s.procs)
 		}
 		return
@@ -43,7 +47,7 @@ func (s *Service) start() {
 
 // live is the service's life: wait for what it needs, prepare, run its processes until ctx ends, then stop them in reverse.
 func (s *Service) live(ctx context.Context) {
-	if s.waitNeeds(ctx) != nil {
+	if s.waitNeeds(ctx) != nil || !s.before(ctx) {
 		return
 	}
 	for {
@@ -87,6 +91,32 @@ func (s *Service) live(ctx context.Context) {
 	s.endAll(s.procs)
 	s.ops.Unlock()
 	wg.Wait()
+}
+
+// before runs what has to be done before all else, again when a person asks; false: ctx has ended.
+func (s *Service) before(ctx context.Context) bool {
+	for s.sup.opts.Before != nil {
+		select { // an order of before means nothing now
+		case <-s.again:
+		default:
+		}
+		err := s.sup.opts.Before(ctx, s.pack)
+		if ctx.Err() != nil {
+			return false
+		}
+		s.fail(err)
+		if err == nil {
+			break
+		}
+		s.sup.opts.Log.Error("service must not start", "service", s.pack.Name, "err", err)
+		select {
+		case <-ctx.Done():
+			return false
+		case <-s.again:
+			s.fail(nil)
+		}
+	}
+	return true
 }
 
 // waitNeeds waits until the needed services are ready, and says meanwhile for what it waits.

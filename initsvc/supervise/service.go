@@ -30,6 +30,7 @@ type Service struct {
 	done    chan struct{}      // closed when the last process has ended
 	want    string             // what the service is about, apart from its processes: Starting, Stopping, Stopped
 	waiting string             // for what it needs: "Database, which has failed"
+	again   chan struct{}      // asked to start while Before has failed
 	armed   bool               // prepared: its processes run, or it has none
 	err     string             // why steps before or after the processes failed
 	since   time.Time
@@ -50,7 +51,7 @@ func (s *Service) memory() int64 {
 }
 
 func newService(sup *Supervisor, p pack.Pack, v pack.Vars, log *logfile.File) (*Service, error) {
-	s := &Service{sup: sup, pack: p, vars: v, log: log, want: Stopped, state: Stopped, since: time.Now()}
+	s := &Service{sup: sup, pack: p, vars: v, log: log, want: Stopped, state: Stopped, since: time.Now(), again: make(chan struct{}, 1)}
 	for _, d := range p.Processes {
 		if len(d.Command) == 0 {
 			return nil, fmt.Errorf("process %s has no command", d.Name)

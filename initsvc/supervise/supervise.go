@@ -45,6 +45,9 @@ type Options struct {
 	Policy    RestartPolicy
 	Helper    []string      // starts initsvc/launch, a specification is added; needed for private directories and limits of files
 	StepRetry time.Duration // pause before a failed first-time step is tried again; 10 s if 0
+	// Before is run before anything of a service that has been started, as long as it takes; when it fails, the service is tried again only when a
+	// person starts it. May be nil.
+	Before func(ctx context.Context, p pack.Pack) error
 }
 
 // Supervisor holds the services of a server.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -599,5 +600,43 @@ func TestAddRefuses(t *testing.T) {
 	var nf *NotFoundError
 	if err := b.Start("ghost"); !errors.As(err, &nf) || nf.Name != "ghost" {
 		t.Errorf("Start(ghost) = %v", err)
+	}
+}
+
+// TestBefore: what has to be done before a service may fail, and is then tried again only when a person starts it; all others start.
+func TestBefore(t *testing.T) {
+	b := newBench(t)
+	var mu sync.Mutex
+	tries, err := 0, errors.New("data do not fit")
+	b.opts.Before = func(_ context.Context, p pack.Pack) error {
+		if p.Name != "db" {
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		tries++
+		return err
+	}
+	d := []pack.Process{{Name: "d", Command: sh("sleep 1000"), Ready: pack.Ready{Started: true}}}
+	b.add(pack.Pack{Name: "db", Processes: d})
+	b.add(pack.Pack{Name: "web", Processes: d})
+	b.add(pack.Pack{Name: "wiki", Needs: []string{"db"}, Processes: d})
+	b.start("db", "web", "wiki")
+	if err := b.ready("web"); err != nil {
+		t.Error(err)
+	}
+	if s := b.until("db", func(s initapi.Service) bool { return s.State == Failed }); s.Error != "data do not fit" {
+		t.Errorf("Error = %q", s.Error)
+	}
+	time.Sleep(200 * time.Millisecond) // some pauses of StepRetry
+	mu.Lock()
+	if tries != 1 {
+		t.Errorf("tried %d times by itself; want once", tries)
+	}
+	err = nil
+	mu.Unlock()
+	b.start("db")
+	if err := b.ready(); err != nil {
+		t.Error(err)
 	}
 }

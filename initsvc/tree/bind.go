@@ -14,17 +14,21 @@ import (
 	"sayasystems.com/atlas/initsvc/storage/mounts"
 )
 
-// Bind binds the set's directories over the image's, and then back over them what stays the image's. If one bind fails, those
-// before it are undone.
-func Bind(setDir, imageDir, version string) error {
-	if err := bindAt("/", setDir, imageDir, version, mounts.Bind); err != nil {
+// Bind binds the set's directories over the image's, with the generation of /etc that Prepare has made current, and then back over them what
+// stays the image's. If one bind fails, those before it are undone.
+func Bind(setDir, imageDir string) error {
+	generation, err := os.Readlink(filepath.Join(setDir, layout.SetEtc, current))
+	if err != nil {
+		return fmt.Errorf("bind the set's /etc: %w", err)
+	}
+	if err := bindAt("/", setDir, imageDir, generation, mounts.Bind); err != nil {
 		return errors.Join(err, Unbind())
 	}
 	return nil
 }
 
-func bindAt(root, setDir, imageDir, version string, bind func(src, dst string) error) error {
-	if err := bind(filepath.Join(setDir, layout.SetEtc, version), filepath.Join(root, "etc")); err != nil {
+func bindAt(root, setDir, imageDir, generation string, bind func(src, dst string) error) error {
+	if err := bind(filepath.Join(setDir, layout.SetEtc, generation), filepath.Join(root, "etc")); err != nil {
 		return err
 	}
 	for _, name := range data() {

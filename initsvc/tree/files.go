@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -196,7 +197,7 @@ func replace(from, to string) error {
 	if err := os.RemoveAll(tmp); err != nil {
 		return err
 	}
-	if err := copyTree(from, tmp); err != nil {
+	if err := copyOne(from, tmp, st); err != nil {
 		return err
 	}
 	if old, err := os.Lstat(to); err == nil && old.IsDir() {
@@ -205,6 +206,53 @@ func replace(from, to string) error {
 		}
 	}
 	return os.Rename(tmp, to)
+}
+
+// copyOne copies what is no directory. A conversion replaces hundreds of files: a process for each would take most of its time.
+func copyOne(from, to string, st fs.FileInfo) error {
+	switch {
+	case st.Mode().IsRegular():
+		if err := copyFile(from, to); err != nil {
+			return err
+		}
+	case st.Mode()&fs.ModeSymlink != 0:
+		target, err := os.Readlink(from)
+		if err != nil {
+			return err
+		}
+		if err := os.Symlink(target, to); err != nil {
+			return err
+		}
+	default:
+		return copyTree(from, to)
+	}
+	a, err := copyAttrsOf(from)
+	if err != nil {
+		return err
+	}
+	if err := a.set(to); err != nil {
+		return err
+	}
+	if st.Mode()&fs.ModeSymlink != 0 {
+		return nil
+	}
+	return os.Chtimes(to, time.Time{}, st.ModTime())
+}
+
+func copyFile(from, to string) error {
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(dst, src); err != nil {
+		return errors.Join(fmt.Errorf("copy %s: %w", from, err), dst.Close())
+	}
+	return dst.Close()
 }
 
 // attrs is what is attached to a file, to be attached to another.

@@ -203,13 +203,3 @@ func hasBelow(t Tree, p string) bool {
 	}
 	return false
 }
-
-func TestMergeLines(t *testing.T) {
-	base := "root:x:0\nwww:x:33\nold:x:9\n"
-	image := "root:x:0\nwww:x:33:new\nmysql:x:601\n"
-	ours := "root:HASH:0\nwww:x:33\nold:x:9\nadmin:x:1000\n"
-	want := "root:HASH:0\nwww:x:33:new\nold:x:9\nadmin:x:1000\nmysql:x:601\n"
-	if diff := cmp.Diff(want, string(mergeLines([]byte(base), []byte(image), []byte(ours)))); diff != "" {
-		t.Errorf("merged accounts (-want +got):\n%s", diff)
-	}
-}

@@ -2,21 +2,32 @@
 // the image's defaults and the set's changes together when they meet for the first time, and binds the set's directories over the
 // image's.
 //
-// On the set, etc/current is a link to the generation in use, and each generation VERSION has beside it VERSION.image, the image's own
-// /etc: the base of the next merge. Everything is built under a temporary name, made durable and then renamed; the link is moved
-// last. Cut off at any moment, Prepare starts over.
+// Between images of one release of Debian that is a three-way merge of files. Where the image is of another release than that which the
+// generation in use was made with, the configuration is converted (sentry/convert, as a running secondary does it), and only what conversion
+// does not look after is merged: what belongs to one server or is made anew.
+//
+//	etc/FROM + FROM.image + FROM.kept + the image's /etc → Meet or Merge → etc/VERSION + VERSION.image + VERSION.kept → etc/current
+//
+// On the set, etc/current is a link to the generation in use. Each generation VERSION (VERSION.debianN where one of another release has the
+// name) has beside it VERSION.image, the image's own /etc: the base of the next merge; and, if it was converted, VERSION.kept: what it was made
+// of, for the way back, and VERSION.told: what was found, which is told again until it is mended. Everything is built under a temporary name,
+// made durable and then renamed; the link is moved last. Cut off at any moment, Prepare starts over.
 package tree
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"sayasystems.com/atlas/image/layout"
+	"sayasystems.com/atlas/sentry/convert"
+	"sayasystems.com/atlas/sentry/sync/state"
 )
 
 // Report tells what Prepare did.
@@ -29,6 +40,10 @@ type Report struct {
 	Removed   []string   `json:"removed,omitempty"`
 	Conflicts []Conflict `json:"conflicts,omitempty"` // ours stayed
 	Dirs      []string   `json:"dirs,omitempty"`      // copied from the image, below the set's directory
+
+	Converted *Converted `json:"converted,omitempty"` // nil: it is of the same release of Debian
+	// Earlier is what was found when the generation was converted in an earlier start, as far as it still stands; nil if nothing does.
+	Earlier *Converted `json:"earlier,omitempty"`
 }
 
 const (
@@ -44,11 +59,12 @@ func data() []string {
 }
 
 // Prepare makes the directories of the set in setDir ready for the image whose root is imageDir: /etc for its version, and var, srv,
-// home and root where they are missing.
-func Prepare(setDir, imageDir, version string) (Report, error) {
+// home and root where they are missing. A conversion that fails does not keep it from that: files are merged then, and the report says so.
+func Prepare(ctx context.Context, setDir, imageDir, version string, c Conversion) (Report, error) {
 	r := Report{Version: version}
 	if version == "" || version == current || strings.ContainsAny(version, "/\x00") || strings.HasPrefix(version, ".") ||
-		strings.HasSuffix(version, imageSuffix) || strings.HasSuffix(version, oldSuffix) {
+		strings.HasSuffix(version, imageSuffix) || strings.HasSuffix(version, oldSuffix) ||
+		strings.HasSuffix(version, layout.EtcKept) || strings.HasSuffix(version, toldSuffix) || strings.HasSuffix(version, building) {
 		return r, fmt.Errorf("prepare /etc: %q is no version of an image", version)
 	}
 	for _, name := range data() {
@@ -64,15 +80,23 @@ func Prepare(setDir, imageDir, version string) (Report, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return r, fmt.Errorf("prepare /etc: %w", err)
 	}
-	if from == version {
+	g := generation{etc: etc, image: filepath.Join(imageDir, "etc"), from: from, conversion: c, r: &r}
+	g.name = generationOf(etc, g.image, version)
+	if from == g.name {
+		r.Earlier = g.standing()
 		return r, nil
 	}
-	if err := missingDirs(filepath.Join(setDir, layout.SetVar), filepath.Join(imageDir, "var"), layout.SetVar, layout.ImageInVar(), &r); err != nil {
+	var dirs copies
+	err = dirs.missing(filepath.Join(setDir, layout.SetVar), filepath.Join(imageDir, "var"), layout.SetVar, layout.ImageInVar())
+	if err = errors.Join(err, dirs.publish(&r)); err != nil {
 		return r, fmt.Errorf("prepare /var: %w", err)
 	}
 	r.From, r.First = from, from == ""
-	if err := generation(etc, filepath.Join(imageDir, "etc"), from, version, &r); err != nil {
+	if err := g.make(ctx); err != nil {
 		return r, fmt.Errorf("prepare /etc for version %s: %w", version, err)
+	}
+	if r.Converted == nil {
+		r.Earlier = g.standing()
 	}
 	return r, nil
 }
@@ -120,67 +144,35 @@ func publish(tmp, to string) error {
 	return syncDir(filepath.Dir(to))
 }
 
-// missingDirs copies directories that the image has and the set lacks. Files of the image in directories that are there are left
-// out: what is in /var belongs to the services.
-func missingDirs(set, image, name string, skip []string, r *Report) error {
-	entries, err := os.ReadDir(image)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !e.IsDir() {
-			continue
-		}
-		to, from, sub := filepath.Join(set, e.Name()), filepath.Join(image, e.Name()), filepath.Join(name, e.Name())
-		if slices.Contains(skip, strings.TrimPrefix(sub, layout.SetVar+"/")) {
-			continue
-		}
-		st, err := os.Lstat(to)
-		switch {
-		case err == nil && st.IsDir():
-			err = missingDirs(to, from, sub, skip, r)
-		case err == nil:
-			// Something of ours has the name.
-		case errors.Is(err, fs.ErrNotExist):
-			if err = copyAtomic(from, to); err == nil {
-				r.Dirs = append(r.Dirs, sub)
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+// generation makes etc/name and what stands beside it, and has etc/current point to it.
+type generation struct {
+	etc, image, from, name string
+	conversion             Conversion
+	r                      *Report
 }
 
-// generation makes etc/version and etc/version.image, and has etc/current point to it.
-func generation(etc, image, from, version string, r *Report) error {
-	ours, dist := filepath.Join(etc, version), filepath.Join(etc, version+imageSuffix)
+func (g *generation) make(ctx context.Context) error {
+	ours, dist, kept := filepath.Join(g.etc, g.name), filepath.Join(g.etc, g.name+imageSuffix), filepath.Join(g.etc, g.name+layout.EtcKept)
 	newOurs, newDist := ours+building, dist+building
-	for _, p := range []string{newOurs, newDist} {
+	for _, p := range []string{newOurs, newDist, kept + building, ours + toldSuffix + building} {
 		if err := os.RemoveAll(p); err != nil {
 			return err
 		}
 	}
-	if err := copyTree(image, newDist); err != nil {
+	if err := copyTree(g.image, newDist); err != nil {
 		return err
 	}
-	if from == "" {
-		if err := copyTree(image, newOurs); err != nil {
-			return err
-		}
-	} else {
-		if err := copyTree(filepath.Join(etc, from), newOurs); err != nil {
-			return err
-		}
-		if err := mergeInto(newOurs, filepath.Join(etc, from+imageSuffix), newDist, r); err != nil {
-			return err
-		}
+	record, told, err := g.fill(ctx, newOurs, newDist)
+	if err != nil {
+		return err
 	}
-	// Neither name is in use as long as the link points elsewhere. A generation of the same version that was left for another one
+	if err := errors.Join(stage(kept, record), stage(ours+toldSuffix, told)); err != nil {
+		return err
+	}
+	if err := syncFS(newOurs); err != nil { // once for all: it is what takes time
+		return err
+	}
+	// None of the names is in use as long as the link points elsewhere. A generation of the same version that was left for another one
 	// since holds what is outdated; it is kept once, for people.
 	if err := os.RemoveAll(ours + oldSuffix); err != nil {
 		return err
@@ -191,24 +183,107 @@ func generation(etc, image, from, version string, r *Report) error {
 	if err := os.RemoveAll(dist); err != nil {
 		return err
 	}
-	if err := publish(newDist, dist); err != nil {
+	if err := errors.Join(os.Rename(newDist, dist), put(kept, record), put(ours+toldSuffix, told), os.Rename(newOurs, ours), syncDir(g.etc)); err != nil {
 		return err
 	}
-	if err := publish(newOurs, ours); err != nil {
-		return err
-	}
-	link := filepath.Join(etc, current+building)
+	link := filepath.Join(g.etc, current+building)
 	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Symlink(version, link); err != nil {
+	if err := os.Symlink(g.name, link); err != nil {
 		return err
 	}
-	return publish(link, filepath.Join(etc, current))
+	if err := os.Rename(link, filepath.Join(g.etc, current)); err != nil {
+		return err
+	}
+	return syncDir(g.etc)
 }
 
-// mergeInto merges in place: dir holds a copy of ours.
-func mergeInto(dir, baseDir, imageDir string, r *Report) error {
+// stage writes a record under a temporary name, and put gives it its own, or takes that of an earlier generation of the name away if there is
+// none.
+func stage(path string, record []byte) error {
+	if record == nil {
+		return nil
+	}
+	return os.WriteFile(path+building, record, 0o600)
+}
+
+func put(path string, record []byte) error {
+	if record != nil {
+		return os.Rename(path+building, path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// fill makes the new generation in dir, and returns the record of its conversion and what was found.
+func (g *generation) fill(ctx context.Context, dir, image string) (record, told []byte, err error) {
+	if g.from == "" {
+		return nil, nil, copyTree(image, dir)
+	}
+	ours, base := filepath.Join(g.etc, g.from), filepath.Join(g.etc, g.from+imageSuffix)
+	if err := copyTree(ours, dir); err != nil {
+		return nil, nil, err
+	}
+	from, to := crossing(base, image)
+	if from == to { // the records hold for as long as the release stays the same
+		record, err := content(ours + layout.EtcKept)
+		if err != nil {
+			return nil, nil, err
+		}
+		if told, err = content(ours + toldSuffix); err != nil {
+			return nil, nil, err
+		}
+		return record, told, mergeInto(dir, base, image, nil, g.r)
+	}
+	g.r.Converted = &Converted{From: from, To: to, Not: g.conversion.Not}
+	j := job{Conversion: g.conversion, dir: dir, ours: ours, old: base, image: image, kept: ours + layout.EtcKept, done: g.r.Converted}
+	if j.done.Not == "" && j.Steps == nil {
+		j.done.Not = "nothing was given that converts"
+	}
+	var looked func(string) bool
+	if j.done.Not == "" {
+		if looked, err = j.run(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil, nil, ctx.Err()
+			}
+			*j.done = Converted{From: from, To: to, Took: j.done.Took, Not: err.Error()}
+			if err := errors.Join(os.RemoveAll(dir), copyTree(ours, dir)); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	if j.done.Not != "" {
+		j.record = nil
+		if j.told, err = j.done.note(nil); err != nil {
+			return nil, nil, err
+		}
+	}
+	return j.record, j.told, mergeInto(dir, base, image, looked, g.r)
+}
+
+// content is a file's; nil if there is none.
+func content(path string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
+
+// standing is what an earlier start has found; a record that cannot be read tells nothing.
+func (g *generation) standing() *Converted {
+	c, err := standing(filepath.Join(g.etc, g.name))
+	if err != nil {
+		return nil
+	}
+	return c
+}
+
+// mergeInto merges in place: dir holds a copy of ours. What was looked after already is left alone; looked may be nil.
+func mergeInto(dir, baseDir, imageDir string, looked func(string) bool, r *Report) error {
 	ours, err := Scan(dir)
 	if err != nil {
 		return err
@@ -228,11 +303,21 @@ func mergeInto(dir, baseDir, imageDir string, r *Report) error {
 	for _, t := range []Tree{base, image, ours} {
 		drop(t, layout.ImageInEtc())
 	}
+	if looked != nil {
+		for _, t := range []Tree{base, image} {
+			maps.DeleteFunc(t, func(p string, _ Node) bool { return looked(p) })
+			for p, n := range ours { // there are folders on the way to the rest
+				if looked(p) {
+					t[p] = n
+				}
+			}
+		}
+	}
 	steps, conflicts := Merge(base, image, ours)
 	for _, s := range steps {
 		_, had := ours[s.Path]
 		switch {
-		case s.Aside && isAccounts(s.Path):
+		case s.Aside && convert.IsAccounts(state.Path("etc/"+s.Path)):
 			if err := mergeAccounts(dir, baseDir, imageDir, s.Path); err != nil {
 				return err
 			}

@@ -36,7 +36,7 @@ func plant(t *testing.T, root string, lines ...string) {
 	}
 }
 
-func read(t *testing.T, path string) string {
+func read(t testing.TB, path string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -55,7 +55,7 @@ func image(t *testing.T, lines ...string) string {
 func TestPrepare(t *testing.T) {
 	set := t.TempDir()
 	one := image(t, "etc/hostname: image", "etc/apache.conf: one", "etc/old.conf: one", "etc/both.conf: one", "etc/passwd: root:x:0", "etc/link: -> hostname")
-	r, err := Prepare(set, one, "1")
+	r, err := Prepare(t.Context(), set, one, "1", Conversion{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,13 +63,13 @@ func TestPrepare(t *testing.T) {
 		t.Errorf("first report (-want +got):\n%s", diff)
 	}
 	plant(t, set, "etc/1/hostname: mine", "etc/1/both.conf: mine", "etc/1/passwd: root:HASH:0", "etc/1/atlas/site.yaml: site", "var/lib/mine/data: 1")
-	if r, err = Prepare(set, one, "1"); err != nil || !cmp.Equal(r, Report{Version: "1"}) {
+	if r, err = Prepare(t.Context(), set, one, "1", Conversion{}); err != nil || !cmp.Equal(r, Report{Version: "1"}) {
 		t.Errorf("Prepare again = %+v, %v; want nothing done", r, err)
 	}
 
 	two := image(t, "etc/hostname: image", "etc/apache.conf: two", "etc/both.conf: two", "etc/new.conf: two",
 		"etc/passwd: root:x:0\nmysql:x:601", "etc/link: -> apache.conf", "var/lib/new/x: 1", "var/lib/mine/default: 1")
-	r, err = Prepare(set, two, "2")
+	r, err = Prepare(t.Context(), set, two, "2", Conversion{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestPrepare(t *testing.T) {
 
 	t.Log("back to the old image: what was changed meanwhile comes along")
 	plant(t, set, "etc/2/hostname: later")
-	if _, err = Prepare(set, one, "1"); err != nil {
+	if _, err = Prepare(t.Context(), set, one, "1", Conversion{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := read(t, filepath.Join(set, "etc/1/hostname")); got != "later" {
@@ -145,12 +145,12 @@ func TestPrepareCutOff(t *testing.T) {
 		{"var/log.building/half: x"},
 	} {
 		set := t.TempDir()
-		if _, err := Prepare(set, one, "1"); err != nil {
+		if _, err := Prepare(t.Context(), set, one, "1", Conversion{}); err != nil {
 			t.Fatal(err)
 		}
 		plant(t, set, "etc/1/mine: mine")
 		plant(t, set, left...)
-		if _, err := Prepare(set, two, "2"); err != nil {
+		if _, err := Prepare(t.Context(), set, two, "2", Conversion{}); err != nil {
 			t.Errorf("after %v: %v", left, err)
 			continue
 		}
@@ -165,7 +165,7 @@ func TestPrepareCutOff(t *testing.T) {
 
 func TestPrepareRefusesBadVersions(t *testing.T) {
 	for _, v := range []string{"", "current", "../x", "1.image", ".1", "1.old"} {
-		if _, err := Prepare(t.TempDir(), t.TempDir(), v); err == nil {
+		if _, err := Prepare(t.Context(), t.TempDir(), t.TempDir(), v, Conversion{}); err == nil {
 			t.Errorf("Prepare with version %q succeeded", v)
 		}
 	}

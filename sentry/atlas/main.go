@@ -2,7 +2,7 @@
 //
 //	atlas status | power off|reboot | set add BAY | set start | service list|start|stop|restart|reload|enable|disable|log|apply | boot | join-code
 //	atlas history [PATH] | show COMMIT [PATH] | diff [FROM [TO]] [PATH] | blame FILE | rollback … | release | resync [SERVER]
-//	atlas findings [ack ID]
+//	atlas findings [ack ID] | commit-upgrade [SERVICE…]
 //
 // Under the names of systemctl, service, journalctl, shutdown and others it does what these do elsewhere: see package habits.
 package main
@@ -72,7 +72,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	_ = f.MarkHidden("init-socket")
 	_ = f.MarkHidden("sentry-socket")
 	root.AddCommand(a.statusCommand(), a.powerCommand(), a.setCommand(), a.serviceCommand(), a.bootCommand(), a.joinCommand(),
-		a.historyCommand(), a.showCommand(), a.diffCommand(), a.blameCommand(), a.rollbackCommand(), a.releaseCommand(), a.resyncCommand(), a.findingsCommand())
+		a.historyCommand(), a.showCommand(), a.diffCommand(), a.blameCommand(), a.rollbackCommand(), a.releaseCommand(), a.resyncCommand(), a.findingsCommand(), a.commitUpgradeCommand())
 	return root.ExecuteContext(ctx)
 }
 

@@ -5,13 +5,15 @@
 // Tree. What the image ships and nobody changed is not converted: it follows the image of the server (Defaults).
 //
 // There and back gives the same text: Keep notes what a conversion made, and what it made it of, and Return merges what was changed in
-// between into the text from before. So a setting that the newer release does not know is not lost on the older one. Nobody keeps it on a set yet.
+// between into the text from before. So a setting that the newer release does not know is not lost on the older one. The record is kept on
+// the set, beside the generation of /etc that was converted, and in its history, where other servers find it.
 //
 // Every step tells what it did as findings: moved, renamed, default pinned, … blocking. A blocking one means that a failover would not work,
 // and is told on the secondary long before.
 //
-// It runs on a secondary for each change of the primary (sentry/sync/engine); it is made to run at boot too, when a set meets an image of
-// another release, and does not yet. It does no I/O and knows no clock; the services' own checkers and probes prove its results elsewhere.
+// It runs on a secondary for each change of the primary (sentry/sync/engine), and at boot, when a set meets an image of another release
+// (initsvc/tree): Meet is the same for both. It does no I/O and knows no clock (package etcdir below reads the trees); the services' own
+// checkers and probes prove its results elsewhere.
 package convert
 
 import (
@@ -51,6 +53,8 @@ type Finding struct {
 	Line  int        // there, from 1; 0 = the whole file
 	What  string     // for people, without the place: "ChallengeResponseAuthentication is called KbdInteractiveAuthentication there."
 	Next  string     // what to do; "" if nothing
+
+	Service string // pack that the step belongs to; "" for the system
 }
 
 // Step carries one thing between two adjacent releases.
@@ -75,7 +79,7 @@ type Work struct {
 
 // Tell adds a finding. The path is where the thing stood when the step found it; Convert follows moves back to where it came from.
 func (w *Work) Tell(f Finding) {
-	f.Step = w.step.ID
+	f.Step, f.Service = w.step.ID, w.step.Service
 	f.Class = cmp.Or(f.Class, w.step.Class)
 	*w.findings = append(*w.findings, f)
 }
@@ -84,6 +88,9 @@ func (w *Work) Tell(f Finding) {
 type Result struct {
 	Tree     *Tree
 	Findings []Finding
+	Kept     Kept // for the way back; of Meet alone
+
+	removed map[state.Path]bool // of Return alone: what people have removed since it was converted
 }
 
 // Convert runs the steps on the way between two releases. in stays as it is.
@@ -115,7 +122,10 @@ func Convert(steps []Step, from, to int, in *Tree) (Result, error) {
 			}
 			if err := run(f, &Work{Tree: out.Tree, From: a, To: b, step: s, findings: &out.Findings}); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", s.ID, err))
-				out.Findings = append(out.Findings, Finding{Step: s.ID, Class: Blocking, What: "This could not be converted: " + err.Error() + "."})
+				out.Findings = append(out.Findings, Finding{
+					Step: s.ID, Service: s.Service, Class: Blocking, What: "This could not be converted: " + err.Error() + ".",
+					Next: "Compare its files with what the image ships, and send the log to the vendor; all else is converted.",
+				})
 			}
 		}
 		at = next

@@ -15,6 +15,9 @@ type Stock struct {
 	Release int    // of Debian
 	Image   string // version
 	Files   map[state.Path]state.Entry
+	// Accounts are those of AccountFiles, with what is in them: they are merged account by account. One that was recorded by an older
+	// image has none.
+	Accounts map[state.Path][]byte
 }
 
 type stockHead struct {
@@ -26,10 +29,11 @@ type stockHead struct {
 type stockLine struct {
 	Path  state.Path  `json:"path"`
 	Entry state.Entry `json:"entry"`
+	Text  []byte      `json:"text,omitempty"` // of AccountFiles
 }
 
 const (
-	stockFormat = 1
+	stockFormat = 2       // 1 had no texts
 	stockMost   = 100_000 // files
 )
 
@@ -41,7 +45,7 @@ func (s Stock) Encode() ([]byte, error) {
 		return nil, err
 	}
 	for _, p := range slices.Sorted(maps.Keys(s.Files)) {
-		if err := enc.Encode(stockLine{p, s.Files[p]}); err != nil {
+		if err := enc.Encode(stockLine{p, s.Files[p], s.Accounts[p]}); err != nil {
 			return nil, err
 		}
 	}
@@ -56,8 +60,8 @@ func ParseStock(text []byte) (Stock, error) {
 	if err := dec.Decode(&h); err != nil {
 		return Stock{}, fmt.Errorf("list of the image's files: %w", err)
 	}
-	if h.Format != stockFormat {
-		return Stock{}, fmt.Errorf("list of the image's files: format %d is not known here, only %d", h.Format, stockFormat)
+	if h.Format < 1 || h.Format > stockFormat {
+		return Stock{}, fmt.Errorf("list of the image's files: format %d is not known here, only 1 to %d", h.Format, stockFormat)
 	}
 	s := Stock{Release: h.Release, Image: h.Image, Files: map[state.Path]state.Entry{}}
 	for dec.More() {
@@ -72,6 +76,16 @@ func ParseStock(text []byte) (Stock, error) {
 			return Stock{}, fmt.Errorf("list of the image's files: more than %d", stockMost)
 		}
 		s.Files[l.Path] = l.Entry
+		if l.Text == nil {
+			continue
+		}
+		if !IsAccounts(l.Path) {
+			return Stock{}, fmt.Errorf("list of the image's files: %s is no file of accounts", l.Path)
+		}
+		if s.Accounts == nil {
+			s.Accounts = map[state.Path][]byte{}
+		}
+		s.Accounts[l.Path] = l.Text
 	}
 	return s, nil
 }

@@ -118,3 +118,13 @@ func (t *Tree) origin(p state.Path) state.Path {
 	}
 	return p
 }
+
+// Now tells where what was at p is, after the moves.
+func (t *Tree) Now(p state.Path) state.Path {
+	for q, o := range t.from {
+		if _, there := t.files[q]; there && o == p {
+			return q
+		}
+	}
+	return p
+}

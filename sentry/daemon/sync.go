@@ -18,7 +18,9 @@ import (
 	"sayasystems.com/atlas/image/pack"
 	"sayasystems.com/atlas/image/siteconf"
 	"sayasystems.com/atlas/roles"
+	"sayasystems.com/atlas/sentry/convert"
 	"sayasystems.com/atlas/sentry/convert/steps"
+	"sayasystems.com/atlas/sentry/convert/vendor"
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/peers"
 	"sayasystems.com/atlas/sentry/sync/apply"
@@ -176,7 +178,8 @@ func (s *synchronizer) serve(ctx context.Context, st initapi.State) error {
 	}
 	stale := func() bool { return !reflect.DeepEqual(conf, d.settings()) }
 	cfg := engine.Config{
-		Dir: dir, Root: "/", Places: places, Server: d.server.Name, Versions: v, Role: st.Role, Facts: facts, ImageRoot: layout.ImageDir, Steps: steps.All(), Stale: stale, Ready: s.ready,
+		Dir: dir, Root: "/", Places: places, Server: d.server.Name, Versions: v, Role: st.Role, Facts: facts, ImageRoot: layout.ImageDir, Steps: s.steps(),
+		Kept: places[0].Dir + layout.EtcKept, Stale: stale, Ready: s.ready,
 		Helper: check.Helper{Command: []string{self, CheckVerb}}, Services: orders{initapi.NewClient("").Patient()},
 		Findings: &s.findings, Changed: d.hub.publish, Log: d.log, Prober: prober{d},
 	}
@@ -274,6 +277,13 @@ func (s *synchronizer) facts(conf siteconf.Site) (engine.Facts, error) {
 	return facts(packs, conf, pack.Vars{Server: s.d.server.Name, StateDir: s.d.cfg.StateDir})
 }
 
+// steps are what is known of conversion: of the image's services, and what packs bring.
+func (s *synchronizer) steps() []convert.Step {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	return append(steps.All(), vendor.Steps(s.d.packs, vendor.Sandboxed)...)
+}
+
 func facts(packs []pack.Pack, conf siteconf.Site, v pack.Vars) (engine.Facts, error) {
 	chosen := pack.Choose(packs, conf)
 	all := append([]pack.Pack{}, chosen.Packs...)
@@ -343,7 +353,7 @@ func (s *synchronizer) ready(service string) bool {
 	return s.d.own.state != nil && slices.ContainsFunc(s.d.own.state.Services, func(v initapi.Service) bool { return v.Name == service && v.State == "ready" })
 }
 
-// places are where the set's directories are reached for writing: not through what is bound from them, since a rename does not cross mounts.
+// places are where the set's directories are reached for writing, /etc first: not through what is bound from them, since a rename does not cross mounts.
 func places(set string) ([]apply.Place, error) {
 	etc, err := filepath.EvalSymlinks(filepath.Join(set, layout.SetEtc, "current"))
 	if err != nil {

@@ -94,6 +94,12 @@ func (c *Client) Order(ctx context.Context, o roles.Order) error {
 	return c.do(ctx, http.MethodPost, "/v1/set/order", o, nil)
 }
 
+// Commit gives up the way back to an older release for the data of services, or tells what that would remove.
+func (c *Client) Commit(ctx context.Context, r CommitRequest) (Committed, error) {
+	var out Committed
+	return out, c.do(ctx, http.MethodPost, "/v1/data/commit", r, &out)
+}
+
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
 	limit := 30 * time.Second
 	if method == http.MethodPost { // services take their time to stop

@@ -10,6 +10,7 @@
 //	POST /v1/power                       PowerRequest
 //	POST /v1/set/add                     AddRequest: take the disk in a bay into the set and rebuild it
 //	POST /v1/set/order                   roles.Order: an operator's decision while holding
+//	POST /v1/data/commit                 CommitRequest, answered with Committed: give up the way back to an older release
 //
 // Errors are {"error": "what is wrong; what to do"} with status 4xx or 5xx.
 package initapi
@@ -54,6 +55,7 @@ type State struct {
 	Services  []Service       `json:"services"`
 	Off       []Service       `json:"off"` // packs of the image that the site does not run; their State is "off"
 	Findings  []Finding       `json:"findings"`
+	Forms     []DataForm      `json:"forms,omitempty"` // of data that not every release reads: what the image can take, and what the set has
 	Started   time.Time       `json:"started"`
 	MemoryKiB int             `json:"memory_kib"` // resident size of PID 1
 }
@@ -191,6 +193,34 @@ type PhaseReport struct {
 type PowerRequest struct {
 	Action string `json:"action"`
 	Reason string `json:"reason,omitempty"`
+}
+
+// DataForm tells of one service's data what this server's image can take, and, if a set is started here, what the set has.
+type DataForm struct {
+	Service string `json:"service"`
+	Title   string `json:"title"`
+	Path    string `json:"path"`
+	Kind    string `json:"kind"`            // as packs name it: "postgresql", "copy"
+	Takes   int    `json:"takes"`           // form that the image's daemon works with: PostgreSQL's major version, or the Debian release
+	Older   []int  `json:"older,omitempty"` // older forms that the image can bring forward
+
+	Form  int       `json:"form,omitempty"`  // of the data on the started set; 0 = there are none
+	Since time.Time `json:"since,omitzero"`  // when they got this form
+	Kept  []int     `json:"kept,omitempty"`  // older forms to which there is a way back
+	Room  int64     `json:"room,omitempty"`  // bytes that it takes to bring them forward
+	Bytes int64     `json:"bytes,omitempty"` // that they take
+}
+
+// CommitRequest gives up the way back to an older release for the data of services, all if none are named. Ask: only tell what would be removed.
+type CommitRequest struct {
+	Services []string `json:"services,omitempty"`
+	Ask      bool     `json:"ask,omitempty"`
+}
+
+// Committed answers CommitRequest.
+type Committed struct {
+	Kept  []string `json:"kept"`            // what would be, or was, removed: one line for people each
+	Freed int64    `json:"freed,omitempty"` // bytes
 }
 
 // AddRequest takes the disk in Bay into the set. Serial must be given when the disk is not blank, and match.

@@ -6,8 +6,8 @@ import (
 
 // Clash is a stretch of base that both sides have changed, and not to the same.
 type Clash struct {
-	At           int // line of the merged text, from 1
-	Ours, Theirs []string
+	At                 int // line of the merged text, from 1
+	Base, Ours, Theirs []string
 }
 
 // Merge makes one text of two that come from base. What one side changed is taken; where both changed the same stretch, theirs is taken and
@@ -43,7 +43,7 @@ func Merge(base, ours, theirs []string) ([]string, []Clash) {
 		case slices.Equal(x, was):
 			out = append(out, y...)
 		default:
-			clashes = append(clashes, Clash{At: len(out) + 1, Ours: x, Theirs: y})
+			clashes = append(clashes, Clash{At: len(out) + 1, Base: was, Ours: x, Theirs: y})
 			out = append(out, y...)
 		}
 		if from == len(base) {

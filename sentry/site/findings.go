@@ -20,6 +20,7 @@ func findings(s Site) []initapi.Finding {
 	}
 	out = append(out, probeFindings(s)...)
 	out = append(out, compare(s)...)
+	out = append(out, formFindings(s)...)
 	rank := map[string]int{"critical": 0, "warning": 1, "info": 2}
 	sort.SliceStable(out, func(i, j int) bool {
 		if a, b := rank[out[i].Severity], rank[out[j].Severity]; a != b {

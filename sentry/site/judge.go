@@ -64,7 +64,10 @@ func ready(s Site) Readiness {
 	for _, r := range syncReasons(s) {
 		add(r)
 	}
-	for _, r := range releaseReasons(s) {
+	for _, r := range conversionReasons(s) {
+		add(r)
+	}
+	for _, r := range formReasons(s) {
 		add(r)
 	}
 	out := Readiness{Reasons: append(seen, missing...)}

@@ -42,6 +42,20 @@ func TestReadiness(t *testing.T) {
 	right := func(s *Site) *Server { return &s.Servers[1] }
 	sync := func(s *Site) *state.Status { return s.Servers[0].Report.Sync }
 	probe := func(s *Site, observer, target int) *verify.Result { return &s.Servers[observer].Report.Probes[target] }
+	// form makes the data of the primary of one form, and the secondary's image take another.
+	form := func(have, takes int, older ...int) [2]initapi.DataForm {
+		d := initapi.DataForm{Service: "db", Title: "Database", Path: "/var/lib/db", Kind: "postgresql"}
+		p, q := d, d
+		p.Form, p.Since, p.Room = have, now, 512<<20
+		q.Takes, q.Older = takes, older
+		return [2]initapi.DataForm{p, q}
+	}
+	forms := func(f [2]initapi.DataForm) func(*Site) {
+		return func(s *Site) {
+			left(s).Forms, right(s).Report.State.Forms = f[:1], f[1:]
+			left(s).Set.FreeBytes = 1 << 40
+		}
+	}
 	for _, c := range []struct {
 		name   string
 		change func(*Site)
@@ -49,8 +63,19 @@ func TestReadiness(t *testing.T) {
 		reason string // part of the first
 	}{
 		{"healthy", func(*Site) {}, initapi.VerdictYes, ""},
-		{"another release", func(s *Site) { left(s).Release, right(s).Report.State.Release = "12", "13" }, initapi.VerdictNo, "RIGHT runs Debian 13, LEFT Debian 12"},
-		{"the same release", func(s *Site) { left(s).Release, right(s).Report.State.Release = "13", "13" }, initapi.VerdictYes, ""},
+		{"another release, all converted", func(s *Site) { left(s).Release, right(s).Report.State.Release = "12", "13" }, initapi.VerdictYes, ""},
+		{"what has no counterpart", func(s *Site) {
+			right(s).Report.Sync.Findings = []initapi.Finding{{ID: "sync-convert-x", Severity: "critical", What: "/etc/x:3 has no counterpart."}}
+		}, initapi.VerdictNo, "/etc/x:3 has no counterpart."},
+		{"what is told of a conversion", func(s *Site) {
+			right(s).Report.Sync.Findings = []initapi.Finding{{ID: "sync-convert-x", Severity: "warning", What: "/etc/x:3 means nearly the same."}}
+		}, initapi.VerdictYes, ""},
+		{"data that are brought forward", forms(form(15, 17, 15)), initapi.VerdictYes, ""},
+		{"no programs for them", forms(form(15, 17)), initapi.VerdictNo, "RIGHT cannot bring the data of Database forward: its image has no programs of PostgreSQL 15"},
+		{"no room for them", func(s *Site) { forms(form(15, 17, 15))(s); left(s).Set.FreeBytes = 1 << 20 }, initapi.VerdictNo, "has no room to bring the data of Database from PostgreSQL 15 to PostgreSQL 17 after a swap: it takes 512 MB, and 1 MB are free"},
+		{"newer data", forms(form(17, 15)), initapi.VerdictNo, "RIGHT has PostgreSQL 15 and does not read the data of Database, which are of PostgreSQL 17"},
+		{"newer data, older kept", func(s *Site) { forms(form(17, 15))(s); left(s).Forms[0].Kept = []int{15} }, initapi.VerdictNo, "after a swap Database would be there as it was on 2026-03-04"},
+		{"no data yet", forms(form(0, 17)), initapi.VerdictYes, ""},
 		{"one server", func(s *Site) { s.Servers = s.Servers[:1] }, initapi.VerdictNo, "only one server"},
 		{"peer never heard", func(s *Site) { right(s).Report, right(s).Seen = nil, time.Time{} }, initapi.VerdictUnknown, "RIGHT has not answered yet"},
 		{"peer silent for 21 s", func(s *Site) { right(s).Seen = now.Add(-21 * time.Second) }, initapi.VerdictUnknown, "RIGHT is unknown since"},

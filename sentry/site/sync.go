@@ -46,20 +46,20 @@ func syncReasons(s Site) []Reason {
 	return out
 }
 
-// releaseReasons tells of servers whose sets could not run in each other: services' data are not brought from one release of Debian to another.
-func releaseReasons(s Site) []Reason {
-	prim := s.ByRole(roles.Primary)
-	if len(prim) != 1 || prim[0].Report.State == nil {
-		return nil
-	}
-	p := prim[0].Report.State.Release
+// convertedID begins the names of the findings about what a secondary of another release could not convert (sentry/sync/engine).
+const convertedID = "sync-convert-"
+
+// conversionReasons tell what of the primary's configuration has no counterpart on a secondary of another release: its service would not work there.
+func conversionReasons(s Site) []Reason {
 	var out []Reason
 	for _, v := range s.ByRole(roles.Secondary) {
-		if st := v.Report.State; st != nil && p != "" && st.Release != "" && st.Release != p {
-			out = append(out, Reason{
-				Server: v.Name, Text: fmt.Sprintf("%s runs Debian %s, %s Debian %s: after a swap services would not find their data as they need them.", strings.ToUpper(v.Name), st.Release, strings.ToUpper(prim[0].Name), p),
-				Next: "Do not swap. Install the same release on both servers.",
-			})
+		if v.Report.Sync == nil {
+			continue
+		}
+		for _, f := range v.Report.Sync.Findings {
+			if strings.HasPrefix(f.ID, convertedID) && f.Severity == "critical" {
+				out = append(out, Reason{Server: v.Name, Text: f.What, Next: f.Next})
+			}
 		}
 	}
 	return out

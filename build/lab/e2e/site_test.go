@@ -26,6 +26,7 @@ type site struct {
 	bin, dir, kind string
 	admin          string   // administrator's password
 	started        []string // packs that the site was started with
+	mixed          bool     // right runs another release of Debian
 }
 
 var shared struct {
@@ -78,7 +79,7 @@ func openSite(kind string) (*site, error) {
 		if err != nil {
 			return nil, err
 		}
-		up = append(up, "--other-image", "right="+other)
+		up, s.mixed = append(up, "--other-image", "right="+other), true
 	}
 	if out, err := s.lab(40*time.Minute, up...); err != nil {
 		return s, fmt.Errorf("lab up: %w\n%s", err, tail(out, 80))

@@ -109,7 +109,9 @@ class Directory:
         for ace in sd.dacl.aces if sd.dacl else []:
             if not ace.flags & s.SEC_ACE_FLAG_INHERITED_ACE:
                 own.dacl_add(ace)
-        return own.as_sddl(s.dom_sid(self.sid))
+        from policytext import spelled
+
+        return spelled(own.as_sddl(s.dom_sid(self.sid)))
 
     def stored(self, key, value):
         s = self.security

@@ -14,7 +14,7 @@ from samba.ntacls import getntacl, setntacl
 from samba.samba3 import param as s3param
 from samba.samba3 import passdb
 
-from policytext import GUID, File
+from policytext import GUID, File, spelled
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
@@ -43,7 +43,7 @@ class Store:
         for ace in sd.dacl.aces if sd.dacl else []:
             if ace.access_mask != 0:
                 own.dacl_add(ace)
-        return own.as_sddl(self.sid)
+        return spelled(own.as_sddl(self.sid))
 
     def read(self):
         """All files: {path: File}. What vanishes meanwhile was not there."""

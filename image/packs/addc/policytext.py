@@ -151,7 +151,36 @@ def read(text):
         raise Bad(f"line {number + 1}: {e}") from e
     if write(p) != text:
         raise Bad("its lines are not in their order")
+    for a in p.objects.values():  # texts of before had the spelling of their Samba
+        if RIGHTS in a:
+            a[RIGHTS] = [spelled(v.decode()).encode() for v in a[RIGHTS]]
+    for f in p.files.values():
+        f.acl = f.acl and spelled(f.acl)
     return p
+
+
+RIGHTS = "nTSecurityDescriptor"
+ACE = re.compile(r"\(([A-Z]+);([A-Z]*);([^;()]*);")
+MASKS = {
+    "CC": 0x1, "DC": 0x2, "LC": 0x4, "SW": 0x8, "RP": 0x10, "WP": 0x20, "DT": 0x40, "LO": 0x80, "CR": 0x100,
+    "SD": 0x10000, "RC": 0x20000, "WD": 0x40000, "WO": 0x80000,
+    "GA": 0x10000000, "GX": 0x20000000, "GW": 0x40000000, "GR": 0x80000000,
+    "FA": 0x1f01ff, "FR": 0x120089, "FW": 0x120116, "FX": 0x1200a0,
+}
+
+
+def spelled(sddl):
+    """Rights in one spelling: each Samba has its own order of letters, and letters or a number for the same."""
+
+    def number(m):
+        word = m[3]
+        try:
+            mask = int(word, 16) if word.lower().startswith("0x") else sum(MASKS[word[i:i + 2]] for i in range(0, len(word), 2))
+        except KeyError:
+            return m[0]  # letters that are not known here stay
+        return f"({m[1]};{m[2]};{mask:#x};"
+
+    return ACE.sub(number, sddl)
 
 
 class Entries:

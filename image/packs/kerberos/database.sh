@@ -13,8 +13,23 @@ dump() {
 	kdb5_util -r "$realm" dump | awk -F '\t' -v OFS='\t' 'NR == 1 { next } $1 == "princ" { $13 = $14 = $15 = 0 } { print }' | sort
 }
 
+# keep keeps a dump beside the database: a release that does not read the database makes its own of it (init.sh).
+keep() {
+	cmp -s "$1" "$data/last.dump" && return
+	cp "$1" "$data/last.dump.new"
+	sync "$data/last.dump.new"
+	mv "$data/last.dump.new" "$data/last.dump"
+	sync "$data"
+}
+
 case "$1" in
-dump) dump ;;
+dump)
+	work=$(mktemp -d)
+	trap 'rm -rf "$work"' EXIT
+	dump >"$work/have"
+	keep "$work/have"
+	cat "$work/have"
+	;;
 load)
 	work=$(mktemp -d)
 	trap 'rm -rf "$work"' EXIT
@@ -24,7 +39,10 @@ load)
 		exit 1
 	fi
 	dump >"$work/have"
-	if cmp -s "$work/want" "$work/have"; then exit 0; fi
+	if cmp -s "$work/want" "$work/have"; then
+		keep "$work/have"
+		exit 0
+	fi
 	{
 		echo 'kdb5_util load_dump version 7'
 		tail -n +2 "$work/want"
@@ -44,6 +62,7 @@ load)
 	fi
 	dump >"$work/have"
 	cmp -s "$work/want" "$work/have" || { echo "kerberos: the accounts could not be made equal to those given" >&2; exit 1; }
+	keep "$work/have"
 	;;
 *)
 	echo "usage: database.sh dump|load REALM" >&2

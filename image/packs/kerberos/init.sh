@@ -49,15 +49,44 @@ else
 	mv "$conf.new" "$conf"
 fi
 
+# LMDB survives a power cut in the middle of a write, the older DB2 may not; Debian 12 has no other.
+lmdb=/usr/lib/x86_64-linux-gnu/krb5/plugins/kdb/klmdb.so
+
+# kind KIND FILE writes what kind of database it is. Without the time of each login, a login writes nothing.
+kind() {
+	printf '# Made with the database; it cannot be read as another kind.\n[dbmodules]\n\tatlas = {\n\t\tdb_library = %s\n\t\tdisable_last_success = true\n\t}\n' "$1" >"$2"
+}
+
+# The set comes from a server with a newer release: the accounts are made anew from their dump, beside the database. database.conf is replaced
+# last, so a cut starts over.
+if [ -s "$data/realm" ] && [ ! -e "$lmdb" ] && grep -q klmdb "$data/database.conf"; then
+	if [ ! -s "$data/last.dump" ]; then
+		echo "kerberos: the accounts are in a form that this release does not read (LMDB), and $data/last.dump, from which they could be made anew, is missing." \
+			"Put the disk set into a server with Debian 13 once: it writes the dump" >&2
+		exit 1
+	fi
+	rm -f "$data"/principal "$data"/principal.ok "$data"/principal.kadm5 "$data"/principal.kadm5.lock
+	kind db2 "$data/database.conf.new"
+	printf 'include %s\ninclude %s/database.conf.new\n' "$conf" "$data" >"$data/kdc.conf.new"
+	{
+		echo 'kdb5_util load_dump version 7'
+		tail -n +2 "$data/last.dump"
+	} >"$data/load.new"
+	KRB5_KDC_PROFILE=$data/kdc.conf.new kdb5_util -r "$realm" load "$data/load.new"
+	rm "$data/kdc.conf.new" "$data/load.new"
+	sync -f "$data"
+	mv "$data/database.conf.new" "$data/database.conf"
+	sync "$data"
+	rm -f "$data"/principal*.mdb "$data"/principal*.mdb-lock
+	echo "kerberos: the accounts were made anew from their dump, in a form that this release reads"
+fi
+
 if [ ! -s "$data/realm" ]; then
 	rm -rf "$data.new"
 	mkdir -m 0700 "$data.new"
-	# LMDB survives a power cut in the middle of a write, the older DB2 may not; Debian 12 has no other.
 	library=db2
-	[ ! -e /usr/lib/x86_64-linux-gnu/krb5/plugins/kdb/klmdb.so ] || library=klmdb
-	# Without the time of each login, a login writes nothing.
-	printf '# Made with the database; it cannot be read as another kind.\n[dbmodules]\n\tatlas = {\n\t\tdb_library = %s\n\t\tdisable_last_success = true\n\t}\n' \
-		"$library" >"$data.new/database.conf"
+	[ ! -e "$lmdb" ] || library=klmdb
+	kind "$library" "$data.new/database.conf"
 	sed "s|$data/|$data.new/|" "$conf" >"$data.new/atlas.conf"
 	printf 'include %s/atlas.conf\ninclude %s/database.conf\n' "$data.new" "$data.new" >"$data.new/kdc.conf"
 	# Nobody ever types the master key's password: the stash file beside the database has the key.
@@ -98,3 +127,5 @@ if [ -n "$new" ]; then
 	mv "$keytab.new" "$keytab"
 	sync /etc
 fi
+
+[ -s "$data/last.dump" ] || sh "${0%/*}/database.sh" dump "$realm" >/dev/null

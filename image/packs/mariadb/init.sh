@@ -11,6 +11,9 @@ if ! out=$(setpriv --reuid mysql --regid mysql --init-groups mariadb-install-db 
 	echo "$out" >&2
 	exit 1
 fi
+# The tables are of this version: upgrade.sh has nothing to do.
+mariadbd --no-defaults --version | sed -n 's/.*Ver \([0-9][^ ]*\).*/\1/p' >"$data.new/mariadb_upgrade_info"
+chown mysql: "$data.new/mariadb_upgrade_info"
 sync -f "$data.new"
 if [ -d "$data" ] && [ -n "$(find "$data" -mindepth 1 -maxdepth 1 ! -name 'debian-*.flag' ! -name lost+found)" ]; then
 	# Something without system tables: not ours to delete.

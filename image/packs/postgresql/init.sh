@@ -14,6 +14,11 @@ put() {
 	mv "$1.new" "$1"
 }
 
+# rules adds to the list of who may log in what belongs to the site, unless somebody has.
+rules() {
+	grep -q '^# ATLAS' "$conf/pg_hba.conf" || cat "$conf/pg_hba.conf" "$here/pg_hba.add" | put "$conf/pg_hba.conf"
+}
+
 install -d -m 0755 -o postgres -g postgres /var/lib/postgresql "/var/lib/postgresql/$v"
 install -d -m 1775 -o root -g postgres /var/log/postgresql
 
@@ -34,9 +39,7 @@ if [ ! -s "$data/PG_VERSION" ]; then
 	# The configuration is in /etc; what initdb left would mislead.
 	rm -f "$data.new/postgresql.conf" "$data.new/pg_hba.conf" "$data.new/pg_ident.conf"
 	sync -f "$data.new"
-	if ! grep -q '^# ATLAS' "$conf/pg_hba.conf"; then
-		cat "$conf/pg_hba.conf" "$here/pg_hba.add" | put "$conf/pg_hba.conf"
-	fi
+	rules
 	if [ -e "$data" ] && [ -n "$(find "$data" -mindepth 1 -maxdepth 1 ! -name lost+found)" ]; then
 		# Something without a version: not ours to delete.
 		mv "$data" "$data.unknown-$(date +%Y%m%d-%H%M%S)"
@@ -46,6 +49,9 @@ if [ ! -s "$data/PG_VERSION" ]; then
 	mv "$data.new" "$data"
 	sync -f "$data"
 fi
+
+# Data that came from an older release have found this one's list as the image ships it.
+if cmp -s "$conf/pg_hba.conf" "/run/atlas/image/etc/postgresql/$v/main/pg_hba.conf"; then rules; fi
 
 listen=localhost,$1
 [ -z "${2:-}" ] || listen=$listen,$2

@@ -51,6 +51,14 @@ func (a Accounts) Bytes() []byte {
 	return b.Bytes()
 }
 
+// Append puts a line at the end.
+func (a *Accounts) Append(line string) {
+	if n := len(a.Lines); n > 0 && !strings.HasSuffix(a.Lines[n-1].Raw, "\n") {
+		a.Lines[n-1].Raw += "\n"
+	}
+	a.Lines = append(a.Lines, AccountLine{Raw: line + "\n", At: len(a.Lines) + 1, Fields: strings.Split(line, ":")})
+}
+
 // Find gives the line of a name; -1 if there is none.
 func (a Accounts) Find(name string) int {
 	for i, l := range a.Lines {

@@ -10,7 +10,8 @@ import (
 func all() map[string]Format {
 	return map[string]Format{
 		"sshd": SSHD(), "samba": Samba(), "postgresql": PostgreSQL(), "hba": HBA(), "mysql": MySQL(), "nfs": NFS(), "shell": Shell(),
-		"sysctl": Sysctl(), "login.defs": LoginDefs(), "chrony": Chrony(), "ntp": Ntp(), "indent": {Comments: "#", Equals: true, Indent: true},
+		"sysctl": Sysctl(), "login.defs": LoginDefs(), "chrony": Chrony(), "ntp": Ntp(), "pam": PAM(), "slapd": Slapd(), "kerberos": Kerberos(),
+		"indent": {Comments: "#", Equals: true, Indent: true},
 	}
 }
 

@@ -62,6 +62,15 @@ func Sysctl() Format { return Format{Comments: "#;", Equals: true, Same: "./"} }
 // LoginDefs is login.defs(5).
 func LoginDefs() Format { return Format{Comments: "#", Space: true} }
 
+// PAM is pam.d(5): the kind of module as name, the rest as value.
+func PAM() Format { return Format{Comments: "#", Space: true, Backslash: true} }
+
+// Slapd is slapd.conf(5).
+func Slapd() Format { return Format{Comments: "#", Space: true, Indent: true, AnyCase: true} }
+
+// Kerberos is krb5.conf(5): of what stands in braces each line is a setting of the section.
+func Kerberos() Format { return Format{Comments: "#;", Equals: true, Sections: true} }
+
 // Chrony is chrony.conf(5), ntp.conf(5) is near enough.
 func Chrony() Format { return Format{Comments: "#!;%", Space: true, AnyCase: true} }
 

@@ -6,9 +6,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"sayasystems.com/atlas/sentry/convert"
+	"sayasystems.com/atlas/sentry/sync/state"
 )
 
 // TestDaemons has the real daemons look at what was converted, and at what would be there without. It wants unpacked roots of
@@ -16,13 +18,7 @@ import (
 // the packs, in tree12 and tree13 of the directory that the environment names as ATLAS_TREES, and root: the daemons run in them by chroot, on a
 // layer that is thrown away.
 func TestDaemons(t *testing.T) {
-	trees := os.Getenv("ATLAS_TREES")
-	if trees == "" {
-		t.Skip("ATLAS_TREES names no directory with tree12 and tree13")
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to mount and chroot")
-	}
+	trees := daemonTrees(t)
 	for _, dir := range golden(t) {
 		from, to := releases(t, dir)
 		root := filepath.Join(trees, fmt.Sprintf("tree%d", to))
@@ -82,17 +78,27 @@ func inTree(t *testing.T, root string, tree *convert.Tree, script string) (strin
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(name, f.Data, 0o644); err != nil {
-			t.Fatal(err)
+		switch {
+		case f.Stock: // it is there
+		case f.Entry.Kind == state.Link:
+			if err := os.Symlink(f.Entry.Target, name); err != nil {
+				t.Fatal(err)
+			}
+		default:
+			if err := os.WriteFile(name, f.Data, 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--propagation", "private", "sh", "-c", `set -e
+	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--net", "--propagation", "private", "sh", "-c", `set -e
 mkdir "$1/m"; mount -t tmpfs tmpfs "$1/m"; mkdir "$1/m/up" "$1/m/work" "$1/m/root"
 mount -t overlay overlay -o "lowerdir=$2,upperdir=$1/m/up,workdir=$1/m/work" "$1/m/root"
 mount --rbind /dev "$1/m/root/dev"; mount --rbind /proc "$1/m/root/proc"; mount -t tmpfs tmpfs "$1/m/root/run"
 mkdir -p "$1/m/root/run/samba" "$1/m/root/run/postgresql"
-cp -r --remove-destination "$1/files/." "$1/m/root/"
+(cd "$1/files"; find . ! -type d) >"$1/m/root/run/case"
+cp -rP --remove-destination "$1/files/." "$1/m/root/"
 exec chroot "$1/m/root" /bin/bash -c "$3"`, "sh", work, root, script)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // apache2 ends its whole process group
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
 	out, err := cmd.CombinedOutput()
 	return string(out), err

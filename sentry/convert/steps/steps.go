@@ -18,7 +18,7 @@ import (
 
 // All lists the steps of all services. Those of one service are in the order in which they run on the way to the newer release.
 func All() []convert.Step {
-	return slices.Concat(SSH(), Samba(), PostgreSQL(), MariaDB(), NFS(), Sysctl(), Chrony(), Apache(), PHP(), Postfix(), Dovecot())
+	return slices.Concat(Accounts(), SSH(), Samba(), PostgreSQL(), MariaDB(), NFS(), Sysctl(), Chrony(), Apache(), PHP(), Postfix(), Dovecot(), OpenLDAP(), Kerberos(), Firewall(), Sendmail())
 }
 
 // edit has f change one file.

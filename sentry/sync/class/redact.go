@@ -9,6 +9,9 @@ import (
 	"sayasystems.com/atlas/sentry/sync/state"
 )
 
+// kept is what conversion has kept of files of all kinds, in JSON (sentry/sync/engine): passwords' hashes among them.
+const kept state.Path = state.Exports + "/image/kept"
+
 // Blot stands in place of what is not shown.
 const Blot = "[not shown]"
 
@@ -19,7 +22,7 @@ func (r *Rules) Redact(p state.Path, content []byte) []byte {
 	if len(content) == 0 {
 		return content
 	}
-	if r.Secret(p) || !utf8.Valid(content) || bytes.IndexByte(content, 0) >= 0 {
+	if r.Secret(p) || p == kept || !utf8.Valid(content) || bytes.IndexByte(content, 0) >= 0 {
 		return []byte(Blot + "\n")
 	}
 	text := privateKey.ReplaceAllString(string(content), "${1}\n"+Blot+"\n${2}")

@@ -42,9 +42,10 @@ type asked struct {
 // written is not recorded yet.
 const settle = 2 * time.Second
 
-func effectivePath(service string) state.Path {
-	return state.Exports + "/image/effective/" + state.Path(service)
-}
+// effectiveDir is where a primary records the answers.
+const effectiveDir state.Path = state.Exports + "/image/effective"
+
+func effectivePath(service string) state.Path { return effectiveDir + "/" + state.Path(service) }
 
 // effectiveOf gathers what a pack says of its settings in effect.
 func effectiveOf(p pack.Pack, v pack.Vars) (*Effective, error) {
@@ -230,6 +231,6 @@ func (e *Engine) recordAnswer(ctx context.Context, d question, r effective.Recor
 	}
 	e.asked.files[d.x.Service] = d.files
 	e.record(ctx, noFile(effectivePath(d.x.Service), r.Encode()), history.Meta{
-		Who: state.Who{Service: d.x.Service}, Title: "what the settings come to: " + e.title(d.x.Service), Image: e.cfg.Image,
+		Who: state.Who{Service: d.x.Service}, Title: "what the settings come to: " + e.title(d.x.Service), Image: e.image,
 	}, 0)
 }

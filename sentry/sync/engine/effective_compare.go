@@ -32,7 +32,7 @@ func (e *Engine) compareEffective(ctx context.Context) {
 	if !ok || !here || e.twin.applied != head.ID || e.stale() {
 		return
 	}
-	if head.Image == e.cfg.Image {
+	if head.Image == e.image {
 		e.sameEffective()
 		return
 	}

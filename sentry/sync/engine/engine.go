@@ -58,6 +58,7 @@ type Config struct {
 	// same image.
 	ImageRoot string
 	Steps     []convert.Step
+	Kept      string        // file with what was kept when the files of this server were converted; need not be there
 	Rescan    time.Duration // everything is compared again so often: 10 min
 	Changed   func()        // something worth showing has changed; must return at once; may be nil
 	Log       *slog.Logger
@@ -73,6 +74,7 @@ type Config struct {
 // Engine works on one started set.
 type Engine struct {
 	cfg     Config
+	image   string // what names the image that runs: products of one version are made on several releases of Debian
 	repo    *history.Repo
 	tree    *snapshot.Tree
 	names   *snapshot.Names
@@ -141,6 +143,9 @@ func Open(cfg Config) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg, log: cfg.Log, orders: make(chan order), wake: make(chan struct{}, 1), suspect: make(chan struct{}, 1), again: map[state.Path]time.Time{},
 		busy: map[state.Path]time.Time{}, links: map[state.Path]bool{}, seen: stamps{}, facts: cfg.Facts, opened: time.Now(), asked: newAsked(),
+	}
+	if e.image = cfg.Image; cfg.Debian != "" {
+		e.image += " on Debian " + cfg.Debian
 	}
 	e.status.Role, e.status.At = string(cfg.Role), time.Now()
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
@@ -302,7 +307,7 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) begin(ctx context.Context) {
 	e.resume(ctx)
 	e.rescan(ctx, "found when the server started")
-	e.recordStock(ctx)
+	e.recordImage(ctx)
 	e.step(ctx)
 }
 

@@ -166,7 +166,7 @@ func (e *Engine) recordExport(ctx context.Context, x Export, text []byte, since 
 	if by, ok := e.watcher.Started(x.Clients, since); ok {
 		who = by
 	}
-	e.record(ctx, noFile(x.Path, text), history.Meta{Who: who, Title: "changed " + strings.ToLower(x.Title[:1]) + x.Title[1:], Image: e.cfg.Image}, 0)
+	e.record(ctx, noFile(x.Path, text), history.Meta{Who: who, Title: "changed " + strings.ToLower(x.Title[:1]) + x.Title[1:], Image: e.image}, 0)
 }
 
 // load makes a database equal to the text in the history.

@@ -72,7 +72,7 @@ func (e *Engine) take(ctx context.Context, a watch.Action) {
 		edits = append(edits, e.one(p)...)
 	}
 	edits = e.linked(ctx, append(edits, e.look(ctx, a.Paths)...))
-	m := history.Meta{Who: a.Who, Image: e.cfg.Image}
+	m := history.Meta{Who: a.Who, Image: e.image}
 	if head, ok := e.repo.Head(e.line()); ok && a.ID != 0 && a.ID == e.last.action && head.ID == e.last.commit {
 		m.Amend = true
 	}
@@ -81,7 +81,7 @@ func (e *Engine) take(ctx context.Context, a watch.Action) {
 
 // rescan compares everything with what is recorded.
 func (e *Engine) rescan(ctx context.Context, note string) {
-	e.record(ctx, e.everything(ctx), history.Meta{Note: note, Image: e.cfg.Image}, 0)
+	e.record(ctx, e.everything(ctx), history.Meta{Note: note, Image: e.image}, 0)
 }
 
 // retry looks again at files that could not be read.
@@ -102,7 +102,7 @@ func (e *Engine) retry(ctx context.Context) {
 		e.rescan(ctx, "found by comparing everything")
 		return
 	}
-	e.record(ctx, e.linked(ctx, e.look(ctx, due)), history.Meta{Image: e.cfg.Image}, 0)
+	e.record(ctx, e.linked(ctx, e.look(ctx, due)), history.Meta{Image: e.image}, 0)
 }
 
 // record makes a commit, if the edits change anything, and starts what follows from it.

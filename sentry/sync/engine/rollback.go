@@ -121,7 +121,7 @@ func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) 
 	for _, c := range done {
 		edits = append(edits, history.Edit{Path: c.Path, Entry: c.After})
 	}
-	m := history.Meta{Who: who, Title: "rolled back " + r.What() + " to " + to.At.Local().Format("2006-01-02 15:04"), Rollback: to.ID, Image: e.cfg.Image}
+	m := history.Meta{Who: who, Title: "rolled back " + r.What() + " to " + to.At.Local().Format("2006-01-02 15:04"), Rollback: to.ID, Image: e.image}
 	c, _, err := e.repo.Record(state.Site, edits, m)
 	if err != nil {
 		return out, fmt.Errorf("the files are back, but that could not be recorded: %w", err)

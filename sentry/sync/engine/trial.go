@@ -180,7 +180,7 @@ func (e *Engine) recordBack(edits []history.Edit, why Probed) {
 	if len(edits) == 0 {
 		return
 	}
-	m := history.Meta{Title: "went back to before the primary's change", Note: e.title(why.Service) + ": " + why.String(), Image: e.cfg.Image}
+	m := history.Meta{Title: "went back to before the primary's change", Note: e.title(why.Service) + ": " + why.String(), Image: e.image}
 	if _, _, err := e.repo.Record(state.Live, edits, m); err != nil {
 		e.notRecorded(err, edits)
 	}

@@ -195,7 +195,7 @@ func (e *Engine) live(head state.Commit, changes []state.Change) {
 		edits = append(edits, history.Edit{Path: c.Path, Entry: c.After})
 	}
 	if len(edits) > 0 {
-		m := history.Meta{Who: head.Who, Title: head.Title, Note: "as on the primary: " + head.ID, Image: e.cfg.Image}
+		m := history.Meta{Who: head.Who, Title: head.Title, Note: "as on the primary: " + head.ID, Image: e.image}
 		if _, _, err := e.repo.Record(state.Live, edits, m); err != nil {
 			e.notRecorded(err, edits)
 			return
@@ -355,7 +355,7 @@ func (e *Engine) keep(c apply.Clash, content io.Reader) error {
 		}
 		d.Content = data
 	}
-	_, _, err := e.repo.Record(e.line(), e.withParents([]history.Edit{d}), history.Meta{Note: "changed on this server and overwritten", Image: e.cfg.Image})
+	_, _, err := e.repo.Record(e.line(), e.withParents([]history.Edit{d}), history.Meta{Note: "changed on this server and overwritten", Image: e.image})
 	return err
 }
 

@@ -10,10 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	"sayasystems.com/atlas/sentry/convert"
-	"sayasystems.com/atlas/sentry/initapi"
+	"sayasystems.com/atlas/sentry/convert/etcdir"
 	"sayasystems.com/atlas/sentry/sync/class"
 	"sayasystems.com/atlas/sentry/sync/history"
 	"sayasystems.com/atlas/sentry/sync/snapshot"
@@ -23,10 +22,18 @@ import (
 // stockPath is where a primary records what its image ships, for servers with another image.
 const stockPath state.Path = state.Exports + "/image/files"
 
+// keptPath is where it records what was kept when its files were converted from another release, for servers of that: they get the words
+// from before back.
+const keptPath state.Path = state.Exports + "/image/kept"
+
 // converted is the line of what the primary's states are in the words of this server's image. Each of its commits stands on one of the site's.
 const converted state.Branch = "converted"
 
-const findConvert = "sync-convert-"
+// Names of findings.
+const (
+	findConvert = "sync-convert-"
+	findKept    = "sync-kept"
+)
 
 // versions is what a secondary knows of converting.
 type versions struct {
@@ -45,28 +52,26 @@ func (e *Engine) ownStock(ctx context.Context) (*convert.Stock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the release of Debian, %q, is no number", e.cfg.Debian)
 	}
-	t, err := snapshot.Open(e.cfg.ImageRoot, snapshot.Options{MaxFile: maxFile})
+	etc := etcdir.Dir{
+		Path: filepath.Join(e.cfg.ImageRoot, "etc"), MaxFile: maxFile,
+		Shared: func(p state.Path) bool { return p == "etc" || e.facts.Class(p) == class.Shared },
+	}
+	s, odd, err := etc.Stock(ctx, release, e.image)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = t.Close() }()
-	s := convert.Stock{Release: release, Image: e.cfg.Image, Files: map[state.Path]state.Entry{}}
-	for item, err := range t.Scan(ctx, []state.Path{"etc"}, snapshot.ScanOptions{}) {
-		var not *snapshot.NotKeptError
-		switch {
-		case errors.As(err, &not):
-		case err != nil:
+	for _, err := range odd {
+		if _, ok := errors.AsType[*snapshot.NotKeptError](err); !ok {
 			return nil, fmt.Errorf("look at what the image ships: %w", err)
-		case e.facts.Class(item.Path) == class.Shared:
-			s.Files[item.Path] = item.Entry
 		}
 	}
 	e.versions.stock = &s
 	return &s, nil
 }
 
-// recordStock lets the other servers know what this image ships.
-func (e *Engine) recordStock(ctx context.Context) {
+// recordImage lets the other servers know what this image ships, and what was kept when the files were converted for it: in one change, so
+// that no server sees one without the other.
+func (e *Engine) recordImage(ctx context.Context) {
 	if e.cfg.ImageRoot == "" || e.cfg.Sender == nil {
 		return
 	}
@@ -76,26 +81,49 @@ func (e *Engine) recordStock(ctx context.Context) {
 		text, err = s.Encode()
 	}
 	if err == nil {
-		_, _, err = e.repo.Record(e.line(), noFile(stockPath, text), history.Meta{Title: "files of image " + e.cfg.Image, Image: e.cfg.Image})
+		edits := append(noFile(stockPath, text), e.ownKept(s.Release)...)
+		_, _, err = e.repo.Record(e.line(), edits, history.Meta{Title: "files of image " + e.image, Image: e.image})
 	}
 	if err != nil && ctx.Err() == nil {
 		e.log.Error("what the image ships is not recorded; a server with another image cannot follow", "err", err)
 	}
 }
 
+// ownKept records what was kept when this server's files were converted, or that nothing was.
+func (e *Engine) ownKept(release int) []history.Edit {
+	k, err := etcdir.ReadKept(e.cfg.Kept)
+	var text []byte
+	if err == nil && k != nil && k.To == release {
+		text, err = k.Encode()
+	}
+	if err != nil {
+		e.log.Error("what was kept of the files in the words of another release cannot be read; servers of that release convert what is here", "err", err)
+	}
+	if err == nil && text != nil {
+		return noFile(keptPath, text)
+	}
+	if head, ok := e.repo.Head(e.line()); ok {
+		if _, there, err := e.repo.Lookup(head.ID, keptPath); err == nil && there {
+			return []history.Edit{{Path: keptPath}}
+		}
+	}
+	return nil
+}
+
 // wanted is what this server is to have of a state of the primary: the state itself if both run the same image, else what conversion makes of it.
 func (e *Engine) wanted(ctx context.Context, head state.Commit) (state.Commit, error) {
 	v := &e.versions
-	if head.Image == e.cfg.Image {
+	if head.Image == e.image {
 		v.head, v.target = head.ID, head
-		e.tellConverted(nil)
+		e.tellConverted("", nil)
+		e.cfg.Findings.Clear(findKept)
 		return head, nil
 	}
 	if v.head == head.ID {
 		return v.target, nil
 	}
 	if e.cfg.ImageRoot == "" {
-		return head, &versionsError{theirs: head.Image, ours: e.cfg.Image}
+		return head, &versionsError{theirs: head.Image, ours: e.image}
 	}
 	theirs, err := e.theirStock(head)
 	if err != nil {
@@ -105,11 +133,15 @@ func (e *Engine) wanted(ctx context.Context, head state.Commit) (state.Commit, e
 	if err != nil {
 		return head, err
 	}
-	was, err := e.shared(head, theirs)
+	kept, err := e.theirKept(head, theirs.Release, ours.Release)
+	if err != nil {
+		return head, err
+	}
+	was, err := e.shared(head, theirs, kept)
 	if err != nil {
 		return head, fmt.Errorf("read the primary's files: %w", err)
 	}
-	res, err := convert.Meet(e.cfg.Steps, theirs, *ours, was, e.imageFile)
+	res, err := convert.Meet(e.cfg.Steps, theirs, *ours, was, kept)
 	if err != nil { // told as findings; all else is converted
 		e.log.Error("some of the primary's files could not be converted", "err", err)
 	}
@@ -122,14 +154,14 @@ func (e *Engine) wanted(ctx context.Context, head state.Commit) (state.Commit, e
 		if err := e.repo.SetBranch(converted, head.ID); err != nil {
 			return head, err
 		}
-		c, _, err := e.repo.Record(converted, edits, history.Meta{Who: head.Who, Title: head.Title, Note: "for image " + e.cfg.Image + " of: " + head.ID, Image: e.cfg.Image})
+		c, _, err := e.repo.Record(converted, edits, history.Meta{Who: head.Who, Title: head.Title, Note: "for image " + e.image + " of: " + head.ID, Image: e.image})
 		if err != nil {
 			return head, fmt.Errorf("keep what was converted: %w", err)
 		}
 		target = c
 	}
 	v.head, v.target = head.ID, target
-	e.tellConverted(res.Findings)
+	e.tellConverted(head.ID, res.Findings)
 	return target, nil
 }
 
@@ -139,7 +171,7 @@ func (e *Engine) theirStock(head state.Commit) (convert.Stock, error) {
 		return convert.Stock{}, err
 	}
 	if !ok {
-		return convert.Stock{}, &versionsError{theirs: head.Image, ours: e.cfg.Image}
+		return convert.Stock{}, &versionsError{theirs: head.Image, ours: e.image}
 	}
 	text, err := e.content(entry.Data)
 	if err != nil {
@@ -147,9 +179,37 @@ func (e *Engine) theirStock(head state.Commit) (convert.Stock, error) {
 	}
 	s, err := convert.ParseStock(text)
 	if err == nil && s.Image != head.Image { // it is recorded when the primary starts; a state from just before has none
-		err = &versionsError{theirs: head.Image, ours: e.cfg.Image}
+		err = &versionsError{theirs: head.Image, ours: e.image}
 	}
 	return s, err
+}
+
+// theirKept is what the primary's files were made of, if that was of this server's release; else nil. A damaged record is told, and the files
+// are converted as they are.
+func (e *Engine) theirKept(head state.Commit, theirs, ours int) (*convert.Kept, error) {
+	entry, ok, err := e.repo.Lookup(head.ID, keptPath)
+	if err != nil || !ok {
+		e.cfg.Findings.Clear(findKept)
+		return nil, err
+	}
+	text, err := e.content(entry.Data)
+	if err != nil {
+		return nil, err
+	}
+	k, err := convert.ParseKept(text)
+	if err != nil {
+		e.log.Error("what the primary has kept for the way back cannot be read", "err", err)
+		f := convert.DamagedRecord(theirs, ours)
+		f.ID, f.Where = findKept, e.cfg.Server
+		e.cfg.Findings.Set(f)
+		return nil, nil
+	}
+	e.cfg.Findings.Clear(findKept)
+	if !k.Fits(theirs, ours) {
+		return nil, nil
+	}
+	k.Only(func(p state.Path) bool { return e.facts.Class(p) == class.Shared })
+	return &k, nil
 }
 
 func (e *Engine) content(h state.Hash) ([]byte, error) {
@@ -161,16 +221,20 @@ func (e *Engine) content(h state.Hash) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(r, maxFile+1))
 }
 
-// shared reads the files of a state that every server shares; of those that the image ships unchanged, not the content.
-func (e *Engine) shared(head state.Commit, theirs convert.Stock) (*convert.Tree, error) {
+// shared reads the files of a state that every server shares, and the exports; of files that the image ships unchanged, not the content.
+func (e *Engine) shared(head state.Commit, theirs convert.Stock, kept *convert.Kept) (*convert.Tree, error) {
 	files := map[state.Path]convert.File{}
 	watched := roots(e.facts.Packs)
 	err := e.repo.Walk(head.ID, "", func(p state.Path, entry state.Entry) error {
-		if p.Under(state.Exports) || e.facts.Class(p) != class.Shared || !slices.ContainsFunc(watched, p.Under) {
+		switch {
+		case p == stockPath, p.Under(effectiveDir):
+			return nil
+		case p.Under(state.Exports): // what a database holds has its words in each release too
+		case e.facts.Class(p) != class.Shared || !slices.ContainsFunc(watched, p.Under):
 			return nil
 		}
 		f := convert.File{Entry: entry}
-		if was, ok := theirs.Files[p]; entry.Kind == state.File && (!ok || !was.Equal(entry)) {
+		if was, ok := theirs.Files[p]; entry.Kind == state.File && (!ok || !was.Equal(entry) || kept.Made(p, entry)) {
 			var err error
 			if f.Data, err = e.content(entry.Data); err != nil {
 				return err
@@ -196,6 +260,9 @@ func (e *Engine) converting(was, is *convert.Tree) ([]history.Edit, error) {
 	}
 	for _, p := range is.All() {
 		f, _ := is.Get(p)
+		if p.Under(state.Exports) && f.Entry.Kind == state.Dir { // exports stand in none
+			continue
+		}
 		if old, ok := was.Get(p); ok && old.Entry.Equal(f.Entry) && (f.Stock || bytes.Equal(old.Data, f.Data)) {
 			continue
 		}
@@ -218,28 +285,19 @@ func (e *Engine) converting(was, is *convert.Tree) ([]history.Edit, error) {
 	return edits, nil
 }
 
-// tellConverted makes findings of what conversion could not do well, and forgets those of before.
-func (e *Engine) tellConverted(list []convert.Finding) {
+// tellConverted makes findings of what conversion of the primary's state head could not do well, and forgets those of before.
+func (e *Engine) tellConverted(head string, list []convert.Finding) {
 	e.versions.told = list
 	told := map[string]bool{}
 	for _, f := range list {
-		severity := ""
-		switch {
-		case f.Class.Blocks():
-			severity = "critical"
-		case f.Class == convert.Approximated, f.Class == convert.Data:
-			severity = "warning"
-		default:
+		n, ok := f.Told(findConvert, e.cfg.Server, "of the primary, on "+e.cfg.Server)
+		if !ok {
 			e.log.Info("converted", "step", f.Step, "class", f.Class, "path", f.Path, "line", f.Line, "what", f.What)
 			continue
 		}
-		place := "/" + string(f.Path)
-		if f.Line > 0 {
-			place += ":" + strconv.Itoa(f.Line)
-		}
-		id := findConvert + f.Step + "-" + strings.ReplaceAll(string(f.Path), "/", "-") + "-" + strconv.Itoa(f.Line)
-		told[id] = true
-		e.cfg.Findings.Set(initapi.Finding{ID: id, Severity: severity, Where: e.cfg.Server, What: fmt.Sprintf("%s of the primary, on %s: %s", place, e.cfg.Server, f.What), Next: f.Next})
+		told[n.ID] = true
+		n.What += e.brought(head, f.Path, f.Line)
+		e.cfg.Findings.Set(n)
 	}
 	e.cfg.Findings.clearAll(findConvert, func(rest string) bool { return told[findConvert+rest] })
 }

@@ -21,11 +21,11 @@ type Names struct {
 }
 
 // NewNames returns the names of the tree at root. Missing files hold no names.
-func NewNames(root string) *Names {
-	return &Names{
-		passwd: source{path: filepath.Join(root, "etc/passwd")},
-		group:  source{path: filepath.Join(root, "etc/group")},
-	}
+func NewNames(root string) *Names { return NamesIn(filepath.Join(root, "etc")) }
+
+// NamesIn returns the names of a directory that stands for /etc.
+func NamesIn(etc string) *Names {
+	return &Names{passwd: source{path: filepath.Join(etc, "passwd")}, group: source{path: filepath.Join(etc, "group")}}
 }
 
 // User is the name of an account, "#123" if it has none.
