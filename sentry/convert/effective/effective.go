@@ -31,6 +31,7 @@ const (
 	Default Why = "another default"       // of the release; neither side sets it
 	Known   Why = "known to one release"  // and set by nobody
 	Shipped Why = "as the image ships it" // on both sides, says the pack
+	Idle    Why = "without effect"        // in the release whose file has it
 	Told    Why = "told by conversion"
 	Version Why = "version in a name" // /etc/postgresql/15, /17
 	Server  Why = "name of a server"
@@ -67,7 +68,7 @@ type Difference struct {
 
 // Compare lists what differs, in order of the names. told are the words of conversion about this service.
 func Compare(r Rules, theirs, ours Side, told []string) []Difference {
-	c := comparison{Rules: r, theirs: theirs, ours: ours, told: strings.Join(told, "\n")}
+	c := comparison{Rules: r, theirs: theirs, ours: ours, told: spelled(strings.Join(told, "\n"))}
 	names := slices.Collect(maps.Keys(theirs.Settings))
 	for n := range ours.Settings {
 		if _, ok := theirs.Settings[n]; !ok {
@@ -144,6 +145,8 @@ func (c comparison) why(d Difference) Why {
 		return Shipped
 	case d.Theirs == nil && d.Ours.Default, d.Ours == nil && d.Theirs.Default:
 		return c.oneSided(d)
+	case c.idle(d):
+		return Idle
 	case !d.Guard && c.mentioned(d.Name):
 		return Told
 	}
@@ -162,6 +165,15 @@ func (c comparison) oneSided(d Difference) Why {
 	return Known
 }
 
+// idle tells whether a setting does nothing on each side that has it.
+func (c comparison) idle(d Difference) bool {
+	service, param := c.param(d.Name)
+	does := func(s Side, v *Value) bool {
+		return v != nil && s.Facts.Services[service].Params[param].Status != facts.Ignored
+	}
+	return !does(c.theirs, d.Theirs) && !does(c.ours, d.Ours)
+}
+
 func (c comparison) ships(d Difference) bool {
 	is := func(s Ship, side Side, v *Value) bool {
 		want, has := s.Values[side.Facts.Number]
@@ -175,24 +187,27 @@ func (c comparison) ships(d Difference) bool {
 	})
 }
 
-// mentioned tells whether conversion has spoken of a setting. A short plain word could stand in any sentence.
+// mentioned tells whether conversion has spoken of a setting, as a file spells it or as the daemon does. A short plain word could stand in any
+// sentence: of that it must say that it is not known.
 func (c comparison) mentioned(name string) bool {
 	_, name = c.param(name)
-	if len(name) < 8 && !strings.ContainsAny(name, "_. ") && name == strings.ToLower(name) {
-		return false
+	name, rest, before := spelled(name), c.told, ""
+	if len(name) < 8 && !strings.ContainsAny(name, "_. ") {
+		before = "know "
 	}
-	rest := c.told
 	for {
-		i := strings.Index(rest, name)
+		i := strings.Index(rest, before+name)
 		if i < 0 {
 			return false
 		}
-		if !wordAt(rest, i-1) && !wordAt(rest, i+len(name)) {
+		if !wordAt(rest, i-1) && !wordAt(rest, i+len(before+name)) {
 			return true
 		}
-		rest = rest[i+len(name):]
+		rest = rest[i+len(before+name):]
 	}
 }
+
+func spelled(s string) string { return strings.ToLower(strings.ReplaceAll(s, "-", "_")) }
 
 func wordAt(s string, i int) bool {
 	return i >= 0 && i < len(s) && (s[i] == '_' || s[i] >= '0' && s[i] <= '9' || s[i]|0x20 >= 'a' && s[i]|0x20 <= 'z')

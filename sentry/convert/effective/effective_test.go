@@ -23,6 +23,7 @@ func release(number int, params map[string]string) *facts.Release {
 
 func TestCompare(t *testing.T) {
 	from := release(12, map[string]string{"both": "1", "gone_word": "x", "changed": "a", "hidden": "9"})
+	from.Services["web"].Params["idle"] = facts.Param{Status: facts.Ignored}
 	to := release(13, map[string]string{"both": "1", "fresh_word": "y", "changed": "b", "hidden": "9"})
 	rules := effective.Rules{Service: "web", Own: []string{"listen*"}, Guards: []string{"*allow", "[[]*] guest"}, Ships: []effective.Ship{
 		{Name: "shipped", Values: map[int]string{12: "old", 13: "new"}}, {Name: "more *", Values: map[int]string{13: "new"}},
@@ -41,6 +42,9 @@ func TestCompare(t *testing.T) {
 			name: "set, and told that it is not known here", theirs: "gone_word = z", ours: "", told: "web does not know gone_word; the line is made a remark.",
 			want: map[string]effective.Why{"gone_word": effective.Told},
 		},
+		{name: "told as the file spells it", theirs: "gone_word = z", ours: "", told: "web does not know Gone-Word.", want: map[string]effective.Why{"gone_word": effective.Told}},
+		{name: "a short word that is not known", theirs: "fresh = z", ours: "", told: "web does not know fresh; …", want: map[string]effective.Why{"fresh": effective.Told}},
+		{name: "without effect", theirs: "idle = z", ours: "", want: map[string]effective.Why{"idle": effective.Idle}},
 		{name: "told of another word", theirs: "gone_word = z", ours: "", told: "gone_words, my_gone_word", want: map[string]effective.Why{"gone_word": effective.None}},
 		{name: "a word of any sentence", theirs: "path = z", ours: "path = y", told: "the path is", want: map[string]effective.Why{"path": effective.None}},
 		{name: "a listing without defaults", theirs: "hidden = 9", ours: ""},
