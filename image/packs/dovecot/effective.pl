@@ -53,6 +53,7 @@ say_it($_, variables(get($_)), $_) for qw(auth_username_format auth_mechanisms a
 $out{auth_mechanisms} =~ s/= (.*)/'= ' . join(' ', sort split ' ', $1)/e;
 
 my $protocols = $new ? join(' ', map { m{^protocols/(.*)$} && ($all->{$_} // '') eq 'yes' ? $1 : () } @$order) : get('protocols');
+$protocols = get('protocols') if $protocols eq ''; # 2.4 tells a list as it was written
 say_it('protocols', join(' ', sort split ' ', $protocols), $new ? (grep { m{^protocols/} } keys %$mine) : 'protocols');
 
 # Where mail lies: driver:path:INBOX=path.

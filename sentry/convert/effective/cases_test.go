@@ -33,6 +33,29 @@ sed -i 's/^\[office\]/\tclient use spnego principal = yes\n\tdirectory name cach
 
 	{name: "dovecot", pack: "dovecot"},
 	{name: "dovecot-office", pack: "dovecot", from: 12, edit: dovecotOffice},
+	{name: "dovecot-mdbox", pack: "dovecot", from: 12, edit: `cat >>/etc/dovecot/local.conf <<END
+mail_location = mdbox:~/mdbox
+disable_plaintext_auth = no
+auth_username_format = %n
+ssl_min_protocol = TLSv1.2
+protocols = imap lmtp
+protocol imap {
+	mail_max_userip_connections = 30
+}
+passdb {
+	driver = passwd-file
+	args = scheme=CRYPT /etc/dovecot/users
+}
+END
+touch /etc/dovecot/users`},
+	{name: "dovecot-13-words", pack: "dovecot", from: 13, edit: `cat >>/etc/dovecot/local.conf <<END
+mail_driver = mdbox
+mail_path = ~/mdbox
+mail_inbox_path =
+auth_allow_cleartext = yes
+auth_username_format = %{user | username}
+auth_mechanisms = plain login
+END`},
 	{
 		name: "dovecot-planted", pack: "dovecot", from: 12, edit: dovecotOffice,
 		plant: `sed -i '/auth_username_format/d; s/auth_allow_cleartext.*//' /etc/dovecot/local.conf; printf 'auth_allow_cleartext = yes\nauth_username_format = %%{user}\n' >>/etc/dovecot/local.conf`,
