@@ -6,7 +6,8 @@ trap 'rm -rf "$work"' EXIT
 postconf -n 2>"$work/err" | sed 's/ *=.*//' >"$work/set"
 postconf 2>>"$work/err" >"$work/all"
 postconf -n 2>/dev/null >"$work/own" # also those that main.cf makes up
-postconf -M 2>>"$work/err" | awk '{ n = "master/" $1 "/" $2; $1 = $2 = ""; sub(/^ +/, ""); gsub(/ +/, " "); print n " = " $0 }' >"$work/master"
+postconf -M 2>>"$work/err" | awk '{ n = "master/" $1 "/" $2; $1 = $2 = ""; sub(/^ +/, ""); gsub(/ +/, " "); gsub(/ -o [^ ]+/, ""); print n " = " $0 }' >"$work/master"
+# The options of a service, each by itself.
 postconf -P 2>>"$work/err" | sed 's/^\([^ ]*\) = */master\/\1 = /; s/^\([^ ]*\) =$/master\/\1 = /' >>"$work/master"
 sort -u "$work/all" "$work/own" | awk 'NR == FNR { set[$0] = 1; next } {
 	i = index($0, " ="); n = substr($0, 1, i - 1); v = substr($0, i + 2); sub(/^ +/, "", v)

@@ -28,7 +28,7 @@ sed -i 's/^\[office\]/\tclient use spnego principal = yes\n\tdirectory name cach
 	{
 		name: "postfix-planted", pack: "postfix", edit: postfixOffice,
 		plant: `postconf -e 'mynetworks = 0.0.0.0/0' message_size_limit=1000; postconf -P submission/inet/smtpd_relay_restrictions=permit`,
-		want:  []string{"guard master/submission/inet", "guard master/submission/inet/smtpd_relay_restrictions", "message_size_limit", "guard mynetworks"},
+		want:  []string{"guard master/submission/inet/smtpd_relay_restrictions", "message_size_limit", "guard mynetworks"},
 	},
 
 	{name: "dovecot", pack: "dovecot"},

@@ -120,7 +120,8 @@ func (c comparison) isDefault(r *facts.Release, name, value string) bool {
 	return ok && def != "" && plain(def) == plain(value)
 }
 
-// param finds a setting in the facts: "php/memory_limit" is of php, "[office] read only" is "read only".
+// param finds a setting in the facts: "php/memory_limit" is of php, "[office] read only" is "read only", "master/smtp/inet/mynetworks" is
+// mynetworks.
 func (c comparison) param(name string) (service, param string) {
 	if s, p, ok := strings.Cut(name, "/"); ok {
 		if _, known := c.theirs.Facts.Services[s]; known {
@@ -129,6 +130,9 @@ func (c comparison) param(name string) (service, param string) {
 	}
 	if _, p, ok := strings.Cut(name, "] "); ok {
 		return c.Service, p
+	}
+	if i := strings.LastIndexByte(name, '/'); i >= 0 && (c.theirs.Facts.Knows(c.Service, name[i+1:]) || c.ours.Facts.Knows(c.Service, name[i+1:])) {
+		return c.Service, name[i+1:]
 	}
 	return c.Service, name
 }

@@ -41,9 +41,21 @@ func TestSteps(t *testing.T) {
 	if err != nil || len(dirs) == 0 {
 		t.Fatalf("no cases: %v", err)
 	}
-	for _, dir := range dirs {
-		name := filepath.Base(dir)
+	nested, err := filepath.Glob(filepath.Join("..", "steps", "testdata", "nested", "postfix-*.txt"))
+	if err != nil || len(nested) == 0 {
+		t.Fatalf("no nested cases: %v", err)
+	}
+	for _, dir := range append(dirs, nested...) {
+		name, before := filepath.Base(dir), filepath.Join(dir, "before.txt")
+		if kind, ok := strings.CutSuffix(name, ".txt"); ok { // with the releases in its first line
+			before = dir
+			head := strings.Fields(firstLine(t, dir))
+			name = strings.Replace(kind, "-", "-"+strings.Join(head, "-")+"-", 1)
+		}
 		part := strings.Split(name, "-")
+		if part[1] == "11" || part[2] == "11" {
+			continue
+		}
 		from, err := strconv.Atoi(part[1])
 		if err != nil {
 			t.Fatal(err)
@@ -59,7 +71,7 @@ func TestSteps(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := packs[i]
-			tree := filesOf(t, filepath.Join(dir, "before.txt"))
+			tree := filesOf(t, before)
 			theirs := ask(t, packs, p, filepath.Join(trees, "tree"+part[1]), from, edited{files: tree, rules: rules})
 			res, err := convert.Convert(steps.All(), from, to, theirs.tree)
 			if err != nil {
@@ -98,11 +110,26 @@ func filesOf(t *testing.T, name string) *convert.Tree {
 	if err != nil {
 		t.Fatal(err)
 	}
+	text, mark := "\n"+string(data), "\n=== "
+	if _, rest, ok := strings.Cut(text, "\n=== before\n"); ok {
+		text, _, _ = strings.Cut(rest, "\n=== after\n")
+		text, mark = "\n"+text, "\n--- "
+	}
 	out := convert.NewTree(nil)
-	for part := range strings.SplitSeq("\n"+string(data), "\n=== ") {
-		if p, text, ok := strings.Cut(part, "\n"); ok && strings.TrimSpace(p) != "" {
+	for part := range strings.SplitSeq(text, mark) {
+		if p, text, ok := strings.Cut(part, "\n"); ok && strings.TrimSpace(p) != "" && !strings.Contains(p, "(stock)") {
 			out.Write(state.Path(strings.TrimSpace(p)), []byte(text+"\n"))
 		}
 	}
 	return out
+}
+
+func firstLine(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, _, _ := strings.Cut(string(data), "\n")
+	return line
 }
