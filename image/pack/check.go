@@ -49,7 +49,7 @@ func ParseSignal(name string) (syscall.Signal, error) {
 func (l *loaded) check() error {
 	parts := []func() error{
 		l.checkHead, l.checkPackages, l.checkAccounts, l.checkFiles, l.checkPaths, l.checkFormats, l.checkPorts, l.checkProbes, l.checkProcesses, l.checkSync,
-		l.checkConversions,
+		l.checkConversions, l.checkEffective,
 	}
 	for _, part := range parts {
 		if err := part(); err != nil {

@@ -247,6 +247,13 @@ func (l *loaded) fill() {
 	if l.Check != nil {
 		def(&l.Check.Timeout, "30s")
 	}
+	if l.Trial != nil {
+		def(&l.Trial.Timeout, "2m")
+	}
+	if l.Effective != nil {
+		def(&l.Effective.Timeout, "30s")
+		def(&l.Effective.Service, l.Name)
+	}
 	if l.Derive != nil {
 		def(&l.Derive.Timeout, "1m")
 	}

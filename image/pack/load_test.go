@@ -32,7 +32,12 @@ func TestLoad(t *testing.T) {
 		Config: []string{"/etc/web.conf", "/etc/web.d"}, Data: []string{"/srv/www"}, Formats: []Format{{"/srv/www", FormatCopy}},
 		Ports:  []Port{{Port: 80, Proto: "tcp"}},
 		Probes: []Probe{{Name: "page", Title: "Page", Kind: "http", Params: map[string]string{"path": "/"}}},
-		Check:  &Check{Command: []string{"/usr/sbin/web", "-t"}, User: "web", Timeout: "30s", Show: []string{"/run/web"}},
+		Trial:  &Check{Command: []string{"/bin/t"}, Timeout: "2m", Fresh: []string{"/var/lib/web"}},
+		Effective: &Effective{
+			Command: []string{"/bin/e"}, Timeout: "30s", Exports: []string{"users.sql"}, Service: "web", Own: []string{"listen*"}, Guards: []string{`\[*\] allow`},
+			Ships: []Shipped{{Name: "modules", Values: map[string]string{"12": "a", "13": "b"}}},
+		},
+		Check: &Check{Command: []string{"/usr/sbin/web", "-t"}, User: "web", Timeout: "30s", Show: []string{"/run/web"}},
 		Exports: []Export{{
 			Name: "users.sql", Title: "Users", Watch: []string{"/var/lib/web"}, Every: "1s", Changed: []string{"/bin/a"}, Dump: []string{"/bin/b"},
 			Load: []string{"/bin/c"}, User: "web", Timeout: "1m", Secret: true, Clients: []string{"/usr/bin/webuser"},

@@ -30,6 +30,8 @@ type Pack struct {
 	Derived     []string          `yaml:"derived,omitempty" json:"derived,omitempty"`         // of these: what each server makes anew, at each start or by derive; likewise. Files that are templates need not be named
 	Derive      *Derive           `yaml:"derive,omitempty" json:"derive,omitempty"`           // makes derived paths anew after a change
 	Check       *Check            `yaml:"check,omitempty" json:"check,omitempty"`             // looks at the configuration; without it nothing can
+	Trial       *Check            `yaml:"trial,omitempty" json:"trial,omitempty"`             // starts the daemon on a configuration that was converted, where the checker is not enough
+	Effective   *Effective        `yaml:"effective,omitempty" json:"effective,omitempty"`     // asks what its configuration comes to
 	Exports     []Export          `yaml:"exports,omitempty" json:"exports,omitempty"`         // configuration that lives in databases
 	Conversions []Conversion      `yaml:"conversions,omitempty" json:"conversions,omitempty"` // what changes in the configuration between releases of Debian
 	Data        []string          `yaml:"data,omitempty" json:"data,omitempty"`

@@ -60,25 +60,9 @@ var exportPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,39}$`)
 
 // checkSync checks what the synchroniser reads.
 func (l *loaded) checkSync() error {
-	if c := l.Check; c != nil {
-		if err := l.checkRun("check", c.Command, c.User, c.Timeout); err != nil {
+	for key, c := range map[string]*Check{"check": l.Check, "trial": l.Trial} {
+		if err := l.checkView(key, c); err != nil {
 			return err
-		}
-		for i, p := range c.Show {
-			key := fmt.Sprintf("check.show[%d]", i)
-			if strings.HasPrefix(p, "{{.StateDir}}/") {
-				continue
-			}
-			if !absolute(p) || !below(p, "/run") {
-				return l.f.Errorf(key, "%q must be an absolute path below /run; everything else is there", p)
-			}
-		}
-	}
-	if c := l.Check; c != nil {
-		for i, p := range c.Fresh {
-			if !absolute(p) {
-				return l.f.Errorf(fmt.Sprintf("check.fresh[%d]", i), "%q must be an absolute path", p)
-			}
 		}
 	}
 	if err := l.checkExports(); err != nil {

@@ -91,6 +91,10 @@ const maxOutput = 4 << 10
 
 const defaultTimeout = 30 * time.Second
 
+// couldNot is the exit status of a trial that could not prepare what it needs, and says nothing about the configuration (EX_TEMPFAIL of
+// sysexits.h).
+const couldNot = 75
+
 // order is what the helper is asked for.
 type order struct {
 	Command   []string `json:"command"`
@@ -146,6 +150,8 @@ func (h Helper) one(ctx context.Context, k Check, c *Candidate) Verdict {
 	case err == nil && res.Error == "" && res.Signal != "":
 		v.Result = Fail
 		v.Output = clip(v.Output + "\nthe checker was ended by a signal: " + res.Signal)
+	case err == nil && res.Error == "" && res.Status == couldNot:
+		v.Result = Unknown
 	case err == nil && res.Error == "":
 		v.Result = Fail
 	case ctx.Err() != nil:

@@ -55,6 +55,7 @@ func TestVerdicts(t *testing.T) {
 		{"fail", shell("echo line 3: no such thing >&2; exit 2"), "", Fail, "line 3: no such thing"},
 		{"signal", shell("kill -SEGV $$"), "", Fail, "segmentation fault"},
 		{"abort", shell("kill -ABRT $$"), "", Fail, "abort"},
+		{"could not", shell("echo no room; exit 75"), "", Unknown, "no room"},
 		{"missing", []string{"/no/such/program"}, "", Unknown, "/no/such/program"},
 		{"no account", shell("true"), "nobody-of-that-name", Unknown, "no such account"},
 		{"account", shell("test $(id -un) = nobody && ! test -r /etc/shadow"), "nobody", Pass, ""},

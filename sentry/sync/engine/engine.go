@@ -104,6 +104,7 @@ type Engine struct {
 	gate     gate
 	twin     twin
 	versions versions
+	asked    asked
 
 	mu     sync.Mutex
 	status state.Status
@@ -141,7 +142,7 @@ func Open(cfg Config) (*Engine, error) {
 	}
 	e := &Engine{
 		cfg: cfg, log: cfg.Log, orders: make(chan order), wake: make(chan struct{}, 1), suspect: make(chan struct{}, 1), again: map[state.Path]time.Time{},
-		busy: map[state.Path]time.Time{}, links: map[state.Path]bool{}, seen: stamps{}, facts: cfg.Facts, opened: time.Now(),
+		busy: map[state.Path]time.Time{}, links: map[state.Path]bool{}, seen: stamps{}, facts: cfg.Facts, opened: time.Now(), asked: newAsked(),
 	}
 	if e.image = cfg.Image; cfg.Debian != "" {
 		e.image += " on Debian " + cfg.Debian
@@ -322,9 +323,11 @@ func (e *Engine) step(ctx context.Context) {
 	if e.cfg.Sender != nil {
 		e.allow(ctx)
 		e.peers()
+		e.recordEffective(ctx)
 	}
 	if e.cfg.Receiver != nil {
 		e.follow(ctx)
+		e.compareEffective(ctx)
 	}
 }
 

@@ -15,7 +15,9 @@ type Facts struct {
 	Packs      []pack.Pack // those that the site runs
 	Class      func(state.Path) class.Class
 	Checks     func(services []string) []check.Check // of these services
+	Trials     func(services []string) []check.Check // likewise, of those that have one; nil: none
 	BaseChecks func([]state.Change) []check.Check    // of files that belong to no service; nil: all
+	Effective  []Effective                           // how these packs are asked what their settings come to
 	Exports    []Export                              // of these packs
 	Derive     func(service string) (Command, bool)  // makes anew what a pack derives from its files
 	Hide       func(state.Path, []byte) []byte       // see history.Hide

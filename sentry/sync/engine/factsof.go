@@ -19,19 +19,26 @@ func FactsOf(packs []pack.Pack, vars pack.Vars, conf siteconf.Site) (Facts, erro
 		return Facts{}, err
 	}
 	f := Facts{Packs: packs, Class: rules.Classify, Hide: rules.Redact}
-	checks, derive := map[string]check.Check{}, map[string]Command{}
+	checks, trials, derive := map[string]check.Check{}, map[string]check.Check{}, map[string]Command{}
 	for _, p := range packs {
 		v := vars.WithSite(conf, p)
-		if c := p.Check; c != nil {
+		for _, c := range []struct {
+			key string
+			*pack.Check
+			to map[string]check.Check
+		}{{"check", p.Check, checks}, {"trial", p.Trial, trials}} {
+			if c.Check == nil {
+				continue
+			}
 			args, err := pack.ExpandAll(c.Command, v)
 			if err != nil {
-				return f, p.Errorf("check.command", "%v", err)
+				return f, p.Errorf(c.key+".command", "%v", err)
 			}
 			show, err := pack.ExpandAll(c.Show, v)
 			if err != nil {
-				return f, p.Errorf("check.show", "%v", err)
+				return f, p.Errorf(c.key+".show", "%v", err)
 			}
-			checks[p.Name] = check.Check{Service: p.Name, Title: p.Title, Command: args, User: c.User, Timeout: duration(c.Timeout), Show: show, Fresh: c.Fresh}
+			c.to[p.Name] = check.Check{Service: p.Name, Title: p.Title, Command: args, User: c.User, Timeout: duration(c.Timeout), Show: show, Fresh: c.Fresh}
 		}
 		if d := p.Derive; d != nil {
 			args, err := pack.ExpandAll(d.Command, v)
@@ -40,21 +47,29 @@ func FactsOf(packs []pack.Pack, vars pack.Vars, conf siteconf.Site) (Facts, erro
 			}
 			derive[p.Name] = Command{Args: args, Timeout: duration(d.Timeout)}
 		}
+		if x, err := effectiveOf(p, v); err != nil {
+			return f, err
+		} else if x != nil {
+			f.Effective = append(f.Effective, *x)
+		}
 		for _, x := range p.Exports {
 			if f.Exports, err = addExport(f.Exports, p, x, v); err != nil {
 				return f, err
 			}
 		}
 	}
-	f.Checks = func(services []string) []check.Check {
-		var out []check.Check
-		for _, p := range packs {
-			if c, ok := checks[p.Name]; ok && slices.Contains(services, p.Name) {
-				out = append(out, c)
+	of := func(all map[string]check.Check) func([]string) []check.Check {
+		return func(services []string) []check.Check {
+			var out []check.Check
+			for _, p := range packs {
+				if c, ok := all[p.Name]; ok && slices.Contains(services, p.Name) {
+					out = append(out, c)
+				}
 			}
+			return out
 		}
-		return out
 	}
+	f.Checks, f.Trials = of(checks), of(trials)
 	f.BaseChecks = func(changes []state.Change) []check.Check {
 		var out []check.Check
 		for _, c := range rules.Checks() {

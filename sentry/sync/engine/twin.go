@@ -116,7 +116,8 @@ func (e *Engine) bring(ctx context.Context, head state.Commit) error {
 		return errors.Join(gen.Discard(), e.loads(ctx, head, dumps, e.untold()))
 	}
 	names := apply.Affected(e.facts.Packs, files)
-	if checks := e.checks(files); len(checks) > 0 {
+	trials := e.trials(head, target, names)
+	if checks := e.checks(files); len(checks)+len(trials) > 0 {
 		c, err := gen.Layers()
 		if err != nil {
 			return errors.Join(err, gen.Discard())
@@ -125,6 +126,9 @@ func (e *Engine) bring(ctx context.Context, head state.Commit) error {
 			if v.Result != check.Pass {
 				return errors.Join(&refusedError{verdict: v, title: e.title(v.Service)}, gen.Discard())
 			}
+		}
+		if v, ok := e.startOnCopy(ctx, trials, &c); !ok {
+			return errors.Join(&refusedError{verdict: v, title: e.title(v.Service)}, gen.Discard())
 		}
 	}
 	e.report(head, carry.Applying)

@@ -40,6 +40,7 @@ type versions struct {
 	stock  *convert.Stock
 	head   string       // commit of the site's line that was converted last
 	target state.Commit // and what became of it
+	told   []convert.Finding
 }
 
 // ownStock is what this server's image ships, read once.
@@ -226,7 +227,7 @@ func (e *Engine) shared(head state.Commit, theirs convert.Stock, kept *convert.K
 	watched := roots(e.facts.Packs)
 	err := e.repo.Walk(head.ID, "", func(p state.Path, entry state.Entry) error {
 		switch {
-		case p == stockPath:
+		case p == stockPath, p.Under(effectiveDir):
 			return nil
 		case p.Under(state.Exports): // what a database holds has its words in each release too
 		case e.facts.Class(p) != class.Shared || !slices.ContainsFunc(watched, p.Under):
@@ -286,6 +287,7 @@ func (e *Engine) converting(was, is *convert.Tree) ([]history.Edit, error) {
 
 // tellConverted makes findings of what conversion of the primary's state head could not do well, and forgets those of before.
 func (e *Engine) tellConverted(head string, list []convert.Finding) {
+	e.versions.told = list
 	told := map[string]bool{}
 	for _, f := range list {
 		n, ok := f.Told(findConvert, e.cfg.Server, "of the primary, on "+e.cfg.Server)
