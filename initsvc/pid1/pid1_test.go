@@ -483,7 +483,9 @@ func TestMended(t *testing.T) {
 		stand.Store(2)
 		stands := func(string) []initapi.Finding { return slices.Clone(all[:stand.Load()]) }
 		s.tellPrepared(Prepared{
-			Findings: func(server string) []initapi.Finding { return append([]initapi.Finding{{ID: "etc-kept"}}, stands(server)...) },
+			Findings: func(server string) []initapi.Finding {
+				return append([]initapi.Finding{{ID: "etc-kept"}}, stands(server)...)
+			},
 			Standing: stands,
 		})
 		for n := 3; n > 0; n-- {
