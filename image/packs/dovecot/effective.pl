@@ -38,6 +38,7 @@ sub get { my $v = $all->{$_[0]}; return defined $v ? $v : '' }
 if ($new) { say_it('disable_plaintext_auth', get('auth_allow_cleartext') eq 'yes' ? 'no' : 'yes', 'auth_allow_cleartext') }
 else { say_it('disable_plaintext_auth', get('disable_plaintext_auth'), 'disable_plaintext_auth') }
 say_it('ssl', get('ssl'), 'ssl');
+$out{disable_plaintext_auth} = 'disable_plaintext_auth = yes' if get('ssl') eq 'required'; # every password is encrypted anyway
 say_it('ssl_min_protocol', get('ssl_min_protocol'), 'ssl_min_protocol');
 
 # Variables have other names.
@@ -69,7 +70,7 @@ $out{mail_location} =~ s{~/}{%h/}g;
 # Who is asked for passwords and accounts, in order.
 for my $kind (qw(passdb userdb)) {
 	my @list;
-	if ($new) { my %seen; for (@$order) { push @list, $1 if m{^$kind (\S+)/} && !$seen{$1}++ } }
+	if ($new) { my %seen; for (@$order) { push @list, $1 if m{^$kind ([^/\s]+)/} && !$seen{$1}++ } }
 	else { @list = map { m{^$kind/driver} ? $all->{$_} : () } grep { exists $all->{$_} } @$order }
 	if ($new) { @list = map { $all->{"$kind $_/driver"} // $_ } @list }
 	say_it($kind, join(' ', @list), grep { /^$kind/ } keys %$mine);
