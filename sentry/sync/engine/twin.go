@@ -306,6 +306,10 @@ func (e *Engine) local(_ context.Context, c state.Commit) {
 	if c.Who.Service != "" {
 		return // what a service does at its start is no person's doing, and the same on the primary
 	}
+	if was, err := e.repo.Commit(c.Parent); err == nil && was.Image != "" && was.Image != c.Image {
+		e.log.Info("the image's files took the place of another image's", "commit", short(c.ID), "was", was.Image, "is", c.Image)
+		return // an update, or a swap between two releases, is no person's doing either
+	}
 	e.note(initapi.Finding{
 		ID: "sync-local-change", Severity: "warning", Where: e.cfg.Server,
 		What: fmt.Sprintf("Changed on %s, and put back as it is on the primary: %s (%s).", e.cfg.Server, list(lost), c.Who),

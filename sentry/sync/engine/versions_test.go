@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -156,5 +157,59 @@ func TestWordsBack(t *testing.T) {
 	head, _ := left.engine.repo.Head(state.Site)
 	if _, ok, err := left.engine.repo.Lookup(head.ID, keptPath); ok || err != nil {
 		t.Errorf("the record is still in the history: %v", err)
+	}
+}
+
+// TestAnotherImage: what differs since the set ran last is nobody's doing when another image has started it, and somebody's otherwise.
+func TestAnotherImage(t *testing.T) {
+	t.Parallel()
+	for _, image := range []string{"1.0", "2.0"} {
+		t.Run(image, func(t *testing.T) {
+			t.Parallel()
+			versions := versions13
+			left, right := siteOf(t, plan{broken: true, config: func(s *server, c *Config) {
+				if s.name == "right" {
+					c.Versions = versions
+				}
+			}})
+			eventually(t, "first state", func() bool { return right.engine.Status().InStep })
+			right.stop()
+			write(t, right.path("etc/hosts"), "other\n")
+			versions.Image = image
+			right.start()
+			recorded := func() bool {
+				list, err := right.engine.Events(state.Query{Local: true, Limit: 1})
+				must(t, err)
+				return len(list) == 1 && len(list[0].Files) > 0 && list[0].Files[0].Path == "etc/hosts"
+			}
+			eventually(t, "recorded", func() bool { return recorded() || right.finding("sync-local-change") })
+			pause()
+			if got, want := right.finding("sync-local-change"), image == "1.0"; got != want {
+				t.Errorf("told as a change by somebody: %v; want %v", got, want)
+			}
+			_ = left
+		})
+	}
+}
+
+// TestImageRecords: what a primary records about its image is in the history and not in the list of changes.
+func TestImageRecords(t *testing.T) {
+	t.Parallel()
+	left, _ := siteOf(t, plan{config: func(s *server, c *Config) {
+		c.ImageRoot = filepath.Join(s.dir, "image")
+		write(t, filepath.Join(c.ImageRoot, "etc/hosts"), "127.0.0.1 localhost\n")
+	}})
+	write(t, left.path("etc/hosts"), "changed\n")
+	eventually(t, "recorded", func() bool {
+		list, err := left.engine.Events(state.Query{Limit: 10})
+		must(t, err)
+		return len(list) > 0 && list[0].Files[0].Path == "etc/hosts"
+	})
+	all, err := left.engine.Events(state.Query{Path: stockPath, Limit: 10})
+	must(t, err)
+	list, err := left.engine.Events(state.Query{Limit: 10})
+	must(t, err)
+	if len(all) == 0 || slices.ContainsFunc(list, func(e state.Event) bool { return e.ID == all[0].ID }) {
+		t.Errorf("%d commits about the image; the list has %+v", len(all), list)
 	}
 }

@@ -28,19 +28,37 @@ func (e *Engine) Events(q state.Query) ([]state.Event, error) {
 	case q.Local:
 		branch = state.Live
 	}
-	commits, err := e.repo.Log(branch, history.LogOptions{Path: q.Path, Limit: q.Limit, Before: q.Before})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]state.Event, 0, len(commits))
-	for _, c := range commits {
-		ev, err := e.event(c)
+	out := make([]state.Event, 0, q.Limit)
+	for len(out) < q.Limit {
+		commits, err := e.repo.Log(branch, history.LogOptions{Path: q.Path, Limit: q.Limit - len(out), Before: q.Before})
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, ev)
+		for _, c := range commits {
+			ev, err := e.event(c)
+			if err != nil {
+				return nil, err
+			}
+			if q.Path == "" && e.aboutImage(c) {
+				continue
+			}
+			out = append(out, ev)
+		}
+		if len(commits) == 0 {
+			break
+		}
+		q.Before = commits[len(commits)-1].ID
 	}
 	return out, nil
+}
+
+// aboutImage tells whether a commit only says what this server's image and software make of what is there, which servers of other releases ask
+// for: it is no change that anybody made.
+func (e *Engine) aboutImage(c state.Commit) bool {
+	changes, err := e.repo.Diff(c.Parent, c.ID)
+	return err == nil && c.Parent != "" && len(changes) > 0 && !slices.ContainsFunc(changes, func(ch state.Change) bool {
+		return !ch.Path.Under(state.Exports+"/image") && ch.Path != state.Exports
+	})
 }
 
 func (e *Engine) event(c state.Commit) (state.Event, error) {
