@@ -138,19 +138,19 @@ func TestSlowAttestation(t *testing.T) {
 	rig := newRig(t, 3)
 	left, right := rig.all[0], rig.all[1]
 	lim := fast
-	lim.Fresh = time.Second
+	lim.Fresh, lim.Stall, lim.Answer = 2500*time.Millisecond, 10*time.Second, 10*time.Second
 	right.others = func() []roles.Attestation {
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(2 * time.Second)
 		return []roles.Attestation{left.attestation()}
 	}
 	right.receive(lim, nil)
 	left.sender(lim, nil, nil)
 	right.waitHead(left.change([]byte("first")))
-	for i := range 4 {
+	for i := range 2 {
 		time.Sleep(lim.Fresh)
 		from := time.Now()
 		right.waitHead(left.change(fmt.Appendf(nil, "%d", i)))
-		if d := time.Since(from); d > 150*time.Millisecond {
+		if d := time.Since(from); d > 1800*time.Millisecond { // without asking; a busy machine takes its time
 			t.Errorf("change %d took %s", i, d)
 		}
 	}
