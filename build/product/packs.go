@@ -42,7 +42,7 @@ func loadPacks(standard string, p profile.Profile) ([]pack.Pack, error) {
 		if err := checkProbes(k); err != nil {
 			return nil, err
 		}
-		for _, n := range k.Needs {
+		for _, n := range k.Along() {
 			if !in[n] {
 				return nil, p.Errorf(p.Choice(k.Name, n), "pack %s needs %s, which is left out; put %s in or leave %s out too", k.Name, n, n, k.Name)
 			}

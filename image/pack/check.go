@@ -85,6 +85,14 @@ func (l *loaded) checkHead() error {
 			return l.f.Errorf(fmt.Sprintf("needs[%d]", i), "a pack cannot need itself")
 		}
 	}
+	for i, n := range l.Uses {
+		switch {
+		case n == l.Name:
+			return l.f.Errorf(fmt.Sprintf("uses[%d]", i), "a pack cannot use itself")
+		case slices.Contains(l.Needs, n):
+			return l.f.Errorf(fmt.Sprintf("uses[%d]", i), "%s stands under needs already; take one of the two out", n)
+		}
+	}
 	return nil
 }
 
@@ -104,7 +112,7 @@ func (l *loaded) checkChoice() error {
 		switch {
 		case n == l.Name:
 			return l.f.Errorf(fmt.Sprintf("conflicts[%d]", i), "a pack cannot conflict with itself")
-		case slices.Contains(l.Needs, n):
+		case slices.Contains(l.Along(), n):
 			return l.f.Errorf(fmt.Sprintf("conflicts[%d]", i), "%s is also needed by this pack", n)
 		}
 	}

@@ -112,7 +112,7 @@ func (c *chooser) wish(packs []Pack, services []string) {
 // helpers adds what the wanted packs need: nobody has to name a certificate to get a web server.
 func (c *chooser) helpers() {
 	for i := 0; i < len(c.wanted); i++ {
-		for _, n := range c.byName[c.wanted[i]].Needs {
+		for _, n := range c.byName[c.wanted[i]].Along() {
 			if p, known := c.byName[n]; known && p.Scope != ScopeServer {
 				c.want(n, c.keys[c.wanted[i]])
 			}
@@ -146,7 +146,7 @@ func (c *chooser) needs() {
 	for again := true; again; {
 		again = false
 		for _, name := range slices.Clone(c.wanted) {
-			for _, n := range c.byName[name].Needs {
+			for _, n := range c.byName[name].Along() {
 				if c.byName[n].Scope == ScopeServer || slices.Contains(c.wanted, n) {
 					continue
 				}
@@ -214,7 +214,7 @@ func missing(packs []Pack, now Choice, p Pack) []string {
 			if q.Name != out[i] {
 				continue
 			}
-			for _, n := range q.Needs {
+			for _, n := range q.Along() {
 				j := slices.IndexFunc(packs, func(r Pack) bool { return r.Name == n })
 				if j >= 0 && packs[j].Scope != ScopeServer && !now.Has(n) && !slices.Contains(out, n) {
 					out = append(out, n)
@@ -233,7 +233,7 @@ func Disable(packs []Pack, s siteconf.Site, name string) ([]string, error) {
 	now := Choose(packs, s)
 	var users []string
 	for _, p := range now.Packs {
-		if slices.Contains(p.Needs, name) {
+		if slices.Contains(p.Along(), name) {
 			users = append(users, p.Name)
 		}
 	}

@@ -14,7 +14,7 @@ func imagePacks() []Pack {
 	return []Pack{
 		{Name: "certificate"},
 		{Name: "mariadb"},
-		{Name: "apache", Needs: []string{"certificate", "mariadb", "ssh"}},
+		{Name: "apache", Needs: []string{"certificate", "ssh"}, Uses: []string{"mariadb"}},
 		{Name: "wiki", Needs: []string{"apache"}, Default: Off},
 		{Name: "postfix", Needs: []string{"certificate"}},
 		{Name: "sendmail", Needs: []string{"certificate"}, Conflicts: []string{"postfix"}, Default: Absent},

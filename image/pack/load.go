@@ -117,9 +117,9 @@ func crossCheck(all []loaded) error {
 		packs[l.Name] = l
 	}
 	for _, l := range all {
-		for i, n := range l.Needs {
+		for i, n := range l.Along() {
 			if _, ok := packs[n]; !ok {
-				return l.f.Errorf(fmt.Sprintf("needs[%d]", i), "there is no pack %q; known: %s", n, strings.Join(sorted(packs), ", "))
+				return l.f.Errorf(l.alongKey(i), "there is no pack %q; known: %s", n, strings.Join(sorted(packs), ", "))
 			}
 		}
 	}
@@ -134,6 +134,14 @@ func crossCheck(all []loaded) error {
 		}
 	}
 	return nil
+}
+
+// alongKey is the key of the i-th of Along.
+func (l loaded) alongKey(i int) string {
+	if i < len(l.Needs) {
+		return fmt.Sprintf("needs[%d]", i)
+	}
+	return fmt.Sprintf("uses[%d]", i-len(l.Needs))
 }
 
 func (l loaded) conflicts(other loaded) bool {
@@ -186,7 +194,7 @@ func (l loaded) peerPort(p Port) string {
 	return fmt.Sprint(p.Port)
 }
 
-// order sorts packs so that each stands after what it needs.
+// order sorts packs so that each stands after what it needs or uses.
 func order(all []loaded) ([]Pack, error) {
 	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
 	byName := map[string]loaded{}
@@ -200,10 +208,10 @@ func order(all []loaded) ([]Pack, error) {
 	visit = func(l loaded, path []string) error {
 		path = append(path, l.Name)
 		state[l.Name] = doing
-		for i, n := range l.Needs {
+		for i, n := range l.Along() {
 			switch state[n] {
 			case doing:
-				return l.f.Errorf(fmt.Sprintf("needs[%d]", i), "packs need each other in a circle: %s, %s", strings.Join(path, ", "), n)
+				return l.f.Errorf(l.alongKey(i), "packs need each other in a circle: %s, %s", strings.Join(path, ", "), n)
 			case done:
 			default:
 				if err := visit(byName[n], path); err != nil {

@@ -6,6 +6,7 @@ package pack
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"sayasystems.com/atlas/image/settings"
 )
@@ -22,7 +23,8 @@ type Pack struct {
 	PackagesFor []ReleasePackages `yaml:"packages_for,omitempty" json:"packages_for,omitempty"`
 	Accounts    []Account         `yaml:"accounts,omitempty" json:"accounts,omitempty"`
 	Files       []File            `yaml:"files,omitempty" json:"files,omitempty"` // put into the image over what the packages ship
-	Needs       []string          `yaml:"needs,omitempty" json:"needs,omitempty"` // other packs
+	Needs       []string          `yaml:"needs,omitempty" json:"needs,omitempty"` // other packs: must be ready before this one starts
+	Uses        []string          `yaml:"uses,omitempty" json:"uses,omitempty"`   // other packs that run beside this one and stop after it, but without which it starts all the same
 	Init        []Step            `yaml:"init,omitempty" json:"init,omitempty"`   // run in order once the needed packs are ready, before the processes
 	Processes   []Process         `yaml:"processes" json:"processes"`
 	Config      []string          `yaml:"config" json:"config"`                               // configuration paths below /etc, and single ones on the rest of the disk set: kept in history, carried to other servers
@@ -44,6 +46,9 @@ type Pack struct {
 
 	file *settings.File // where each key stands
 }
+
+// Along are the packs that a site runs wherever it runs p.
+func (p Pack) Along() []string { return slices.Concat(p.Needs, p.Uses) }
 
 // Errorf makes an error that points at key of the pack's file: "probes[0].kind".
 func (p Pack) Errorf(key, format string, args ...any) error {

@@ -270,7 +270,7 @@ func (l *loaded) checkScript(key, arg string) error {
 	}
 	name, file, _ := strings.Cut(rest, "/")
 	if name != l.Name {
-		if !slices.Contains(l.Needs, name) {
+		if !slices.Contains(l.Along(), name) {
 			return l.f.Errorf(key, "%s belongs to pack %s, which this pack does not need; put it under needs, or the file into this pack's folder", arg, name)
 		}
 		return nil

@@ -142,12 +142,14 @@ func TestBootShare(t *testing.T) {
 		{Name: "web", Needs: []string{"database"}, Ports: port},
 		{Name: "notes", Needs: []string{"web", "database"}},
 		{Name: "hardware"},
+		{Name: "proxy", Uses: []string{"helper"}, Ports: port},
+		{Name: "helper"},
 	}
-	for i, want := range []int{400, 300, 200, 100, 100} {
+	for i, want := range []int{400, 300, 200, 100, 100, 100, 100} {
 		if got := bootShare(all[i], all); got != want {
 			t.Errorf("share of %s: %d; want %d", all[i].Name, got, want)
 		}
-		if got, want := inBackground(all[i], all), i > 2; got != want {
+		if got, want := inBackground(all[i], all), i == 3 || i == 4; got != want {
 			t.Errorf("%s in the background: %v; want %v", all[i].Name, got, want)
 		}
 	}

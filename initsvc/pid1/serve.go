@@ -304,9 +304,9 @@ func (s *Server) startSite(background bool) ([]string, error) {
 	return names, errors.Join(errs...)
 }
 
-// inBackground tells whether a client can wait for a pack: it has no port, and no other pack needs it.
+// inBackground tells whether no client can wait for a pack: it has no port, and no other pack needs or uses it.
 func inBackground(p pack.Pack, all []pack.Pack) bool {
-	return len(p.Ports) == 0 && dependants(p, all) == 0
+	return len(p.Ports) == 0 && !slices.ContainsFunc(all, func(q pack.Pack) bool { return slices.Contains(q.Along(), p.Name) })
 }
 
 // bootShare is a pack's share of the processor while the server boots: those that others wait for go first. Nobody gets much less than others: who

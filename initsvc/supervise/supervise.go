@@ -141,8 +141,8 @@ func (s *Supervisor) StopAll(ctx context.Context, names ...string) error {
 			err := fmt.Errorf("stop service %s: crashed", v.pack.Name)
 			defer func() { errs <- err }()
 			defer close(done[v.pack.Name])
-			for _, w := range all { // those that need v go first
-				if w != v && slices.Contains(w.pack.Needs, v.pack.Name) {
+			for _, w := range all { // those that need or use v go first
+				if w != v && slices.Contains(w.pack.Along(), v.pack.Name) {
 					select {
 					case <-done[w.pack.Name]:
 					case <-ctx.Done():

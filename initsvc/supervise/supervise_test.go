@@ -603,6 +603,39 @@ func TestAddRefuses(t *testing.T) {
 	}
 }
 
+// TestUses: a service starts without what it merely uses, and stops before it.
+func TestUses(t *testing.T) {
+	b := newBench(t)
+	file := filepath.Join(b.dir, "order")
+	open := filepath.Join(b.dir, "go")
+	daemon := func(name, ready string) []pack.Process {
+		return []pack.Process{{
+			Name: name, Ready: pack.Ready{Command: sh(ready)},
+			Command: sh(`trap 'sleep 0.1; echo down ` + name + ` >> ` + file + `; exit 0' TERM; while :; do sleep 0.02; done`),
+		}}
+	}
+	b.add(pack.Pack{Name: "db", Processes: daemon("dbd", "test -e "+open)})
+	b.add(pack.Pack{Name: "web", Uses: []string{"db", "unknown-here"}, Processes: daemon("httpd", "true")})
+	b.start("web", "db")
+	if err := b.ready("web"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(open, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.ready(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := b.StopAll(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := os.ReadFile(file); err != nil || string(data) != "down httpd\ndown dbd\n" {
+		t.Errorf("%q, %v", data, err)
+	}
+}
+
 // TestBefore: what has to be done before a service may fail, and is then tried again only when a person starts it; all others start.
 func TestBefore(t *testing.T) {
 	b := newBench(t)

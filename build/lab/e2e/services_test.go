@@ -172,6 +172,7 @@ func TestBrokenConfiguration(t *testing.T) {
 	runs := s.services(t, "left")
 	for _, c := range []struct{ pack, spoil, mend, says string }{
 		{"apache", "echo 'Nonsense on' >/etc/apache2/conf-enabled/zz-nonsense.conf", "rm /etc/apache2/conf-enabled/zz-nonsense.conf", "Nonsense"},
+		{"mariadb", "printf '[mariadbd]\nnonsense = 1\n' >/etc/mysql/mariadb.conf.d/99-nonsense.cnf", "rm /etc/mysql/mariadb.conf.d/99-nonsense.cnf", "nonsense"},
 		{"postgresql", "f=$(ls -d /etc/postgresql/*/main/conf.d); echo 'nonsense_memory = 4' >$f/zz-nonsense.conf", "rm /etc/postgresql/*/main/conf.d/zz-nonsense.conf", "nonsense_memory"},
 	} {
 		if find(runs, c.pack).Name == "" {
@@ -182,6 +183,16 @@ func TestBrokenConfiguration(t *testing.T) {
 			t.Cleanup(func() { _, _ = s.lab(time.Minute, "exec", "left", "--", "sh", "-c", c.mend) })
 			_, _ = s.lab(3*time.Minute, "exec", "left", "--", "atlas", "service", "restart", c.pack) // it may wait and tell
 			eventually(t, "the page tells what the daemon said", 4*time.Minute, func() error { return s.finding(t, "10.7.0.11", "left", c.says) })
+			// What merely uses it starts without it, as it would when the server boots with this mistake.
+			for _, user := range strings.Fields(s.exec(t, "left", "sh", "-c", "cd /usr/lib/atlas/packs && grep -l '^uses:.*"+c.pack+"' */pack.yaml | xargs -r dirname")) {
+				s.exec(t, "left", "atlas", "service", "restart", user)
+				eventually(t, user+" runs without "+c.pack, 2*time.Minute, func() error {
+					if v := find(s.services(t, "left"), user); v.State != "ready" {
+						return fmt.Errorf("%w: %+v", errNotYet, v)
+					}
+					return nil
+				})
+			}
 			needy := s.exec(t, "left", "sh", "-c", "grep -l '^needs:.*"+c.pack+"' /usr/lib/atlas/packs/*/pack.yaml || true")
 			for _, v := range s.services(t, "left") {
 				if v.Name != c.pack && !strings.Contains(needy, "/"+v.Name+"/") && v.State != "ready" {
