@@ -311,6 +311,8 @@ func (s *Service) reload(ctx context.Context, list []*process, which string) err
 	if !s.running() {
 		return fmt.Errorf("reload %s: it is not running; start it", which)
 	}
+	s.reloads(1)
+	defer s.reloads(-1)
 	if err := s.writeTemplates(); err != nil {
 		return fmt.Errorf("reload %s: %w", which, err)
 	}
@@ -328,4 +330,13 @@ func (s *Service) reload(ctx context.Context, list []*process, which string) err
 		return fmt.Errorf("reload %s: none of its processes can reload; restart it", which)
 	}
 	return nil
+}
+
+// reloads counts orders to reload that begin and end: what a probe saw of the service meanwhile says nothing about its new files.
+func (s *Service) reloads(by int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reloading += by; by < 0 {
+		s.reloaded = time.Now()
+	}
 }

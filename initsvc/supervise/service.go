@@ -36,6 +36,9 @@ type Service struct {
 	since   time.Time
 	state   string // last state told, for since
 
+	reloading int       // orders to reload that are being carried out
+	reloaded  time.Time // when the last of them had been
+
 	used   int64 // bytes of memory, at usedAt
 	usedAt time.Time
 }
@@ -149,7 +152,7 @@ func (s *Service) snapshot() initapi.Service {
 	s.mu.Lock()
 	out := initapi.Service{
 		Name: s.pack.Name, Title: s.pack.Title, State: s.want, Since: s.since, Error: s.err, Waiting: s.waiting,
-		Enabled: true, Log: s.log.Path(), Processes: []initapi.Process{},
+		Enabled: true, Log: s.log.Path(), Processes: []initapi.Process{}, Reloading: s.reloading > 0, Reloaded: s.reloaded,
 	}
 	armed := s.armed
 	s.mu.Unlock()

@@ -517,8 +517,15 @@ func TestTemplatesAndReload(t *testing.T) {
 	if err := os.WriteFile(conf, []byte("changed by hand"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	if s := b.Snapshot()[0]; s.Reloading || !s.Reloaded.IsZero() {
+		t.Errorf("before Reload: %v, %v", s.Reloading, s.Reloaded)
+	}
+	from := time.Now()
 	if err := b.Reload(t.Context(), "a"); err != nil {
 		t.Fatal(err)
+	}
+	if s := b.Snapshot()[0]; s.Reloading || s.Reloaded.Before(from) || s.Reloaded.After(time.Now()) {
+		t.Errorf("after Reload: %v, %v; want the time of it", s.Reloading, s.Reloaded)
 	}
 	if data, _ := os.ReadFile(conf); string(data) != "host office\n" {
 		t.Errorf("after Reload: %q", data)

@@ -58,29 +58,54 @@ func probed(r verify.Result, f engine.Found) engine.Probed {
 	return engine.Probed{Service: r.Service, Name: r.Probe, Title: r.Title, Found: f, Words: r.Evidence}
 }
 
-// Probe implements engine.Prober. What init says of the services is asked anew: one that is just being started cannot answer yet, and one that
-// somebody has stopped will not.
+// Probe implements engine.Prober. What init says of the services is asked anew, before and after: one that is just being started, or told of its
+// files, cannot answer for them yet, and one that somebody has stopped will not.
 func (p prober) Probe(ctx context.Context, which func(service, probe string) bool) []engine.Probed {
 	p.ask(ctx)
+	p.rest(ctx, which)
+	began := time.Now()
 	results := p.d.runner.Now(ctx, func(c verify.Check) bool { return c.Target == p.d.server.Name && which(c.Service, c.Probe) })
-	if ctx.Err() == nil && slices.ContainsFunc(results, func(r verify.Result) bool { return r.Status != verify.Pass }) {
-		p.ask(ctx) // as it is now that they have failed
+	if ctx.Err() == nil && len(results) > 0 {
+		p.ask(ctx)
 	}
 	var out []engine.Probed
 	for _, r := range results {
-		f := found(r.Status)
-		if f != engine.Good {
-			f = underWay(p.service(r.Service), f)
-		}
-		out = append(out, probed(r, f))
+		out = append(out, probed(r, weigh(p.service(r.Service), found(r.Status), began, time.Now())))
 	}
 	return out
 }
 
-// underWay weighs what a probe of a service has found that does not work: not yet, or not any more by somebody's will?
-func underWay(s initapi.Service, f engine.Found) engine.Found {
+// takesUp is how long a service may go on as before when it has been told to read its files again: a signal is sent and not answered.
+const takesUp = time.Second
+
+// rest waits until services have taken up what they were told a moment ago.
+func (p prober) rest(ctx context.Context, which func(service, probe string) bool) {
+	var wait time.Duration
+	for _, r := range p.d.runner.Results() {
+		if r.Target == p.d.server.Name && which(r.Service, r.Probe) {
+			if told := p.service(r.Service).Reloaded; !told.After(time.Now()) { // clocks are set
+				wait = max(wait, time.Until(told.Add(takesUp)))
+			}
+		}
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(wait):
+	}
+}
+
+// weigh weighs what a probe that began at a time has found of a service: of which life of it does that speak?
+func weigh(s initapi.Service, f engine.Found, began, now time.Time) engine.Found {
+	after := func(t time.Time) bool { return t.After(began) && !t.After(now) }
+	told := s.Reloading || after(s.Reloaded) || !s.Reloaded.After(now) && s.Reloaded.Add(takesUp).After(began)
 	switch {
-	case s.State == "starting" && s.Restarts == 0, s.State == "stopping":
+	case s.State == "stopping" || told:
+		return engine.Starting
+	case f == engine.Good && after(s.Since): // it has been another since
+		return engine.Starting
+	case f == engine.Good:
+		return f
+	case s.State == "starting" && s.Restarts == 0:
 		return engine.Starting
 	case s.State == "stopped":
 		return engine.Untold

@@ -83,3 +83,72 @@ func TestProber(t *testing.T) {
 		t.Error("nothing probed")
 	}
 }
+
+// TestWeigh: what a probe has seen of a service before that took up its files says nothing about them.
+func TestWeigh(t *testing.T) {
+	began := time.Date(2026, 11, 22, 14, 0, 0, 0, time.UTC)
+	now := began.Add(300 * time.Millisecond)
+	at := func(ms int) time.Time { return began.Add(time.Duration(ms) * time.Millisecond) }
+	for _, c := range []struct {
+		name string
+		s    initapi.Service
+		f    engine.Found
+		want engine.Found
+	}{
+		{"works", initapi.Service{State: "ready", Since: at(-9000)}, engine.Good, engine.Good},
+		{"does not", initapi.Service{State: "ready", Since: at(-9000)}, engine.Bad, engine.Bad},
+		{"is being told", initapi.Service{State: "ready", Reloading: true}, engine.Good, engine.Starting},
+		{"was told meanwhile", initapi.Service{State: "ready", Reloaded: at(100)}, engine.Good, engine.Starting},
+		{"was told just before", initapi.Service{State: "ready", Reloaded: at(-200)}, engine.Good, engine.Starting},
+		{"fails right after it was told", initapi.Service{State: "ready", Reloaded: at(-200)}, engine.Bad, engine.Starting},
+		{"was told long before", initapi.Service{State: "ready", Reloaded: at(-1500)}, engine.Good, engine.Good},
+		{"was told by a clock that was ahead", initapi.Service{State: "ready", Reloaded: at(3_600_000)}, engine.Good, engine.Good},
+		{"was started anew meanwhile", initapi.Service{State: "ready", Since: at(100)}, engine.Good, engine.Starting},
+		{"is going down", initapi.Service{State: "stopping", Since: at(-10)}, engine.Good, engine.Starting},
+		{"works before it says so", initapi.Service{State: "starting", Since: at(-9000)}, engine.Good, engine.Good},
+		{"is on its way", initapi.Service{State: "starting", Since: at(-9000)}, engine.Bad, engine.Starting},
+		{"fails again and again", initapi.Service{State: "starting", Since: at(100), Restarts: 3}, engine.Bad, engine.Bad},
+		{"was stopped by somebody", initapi.Service{State: "stopped", Since: at(100)}, engine.Bad, engine.Untold},
+	} {
+		if got := weigh(c.s, c.f, began, now); got != c.want {
+			t.Errorf("%s: %s; want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// TestProbeAfterReload: a probe waits for what the service was told a moment ago, and one that met it before is not taken for good.
+func TestProbeAfterReload(t *testing.T) {
+	var d *box
+	var during atomic.Bool // of the reload
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if during.Load() {
+			d.init.set(func(s *initapi.State) {
+				s.Services = []initapi.Service{{Name: "web", State: "ready", Reloaded: time.Now()}}
+			})
+		}
+		_, _ = w.Write([]byte("hello"))
+	}))
+	defer srv.Close()
+	d = newBox(t, 1, "left", "127.0.0.1", roles.Primary, [2]int{0, 0}, srv.URL[strings.LastIndexByte(srv.URL, ':')+1:])
+	p := prober{d.daemon}
+	p.ask(t.Context())
+	d.daemon.runner.Set(t.Context(), d.daemon.checks())
+	ask := func() engine.Found {
+		t.Helper()
+		got := p.Probe(t.Context(), func(service, _ string) bool { return service == "web" })
+		if len(got) != 1 {
+			t.Fatalf("probed: %+v", got)
+		}
+		return got[0].Found
+	}
+	during.Store(true)
+	if got := ask(); got != engine.Starting {
+		t.Errorf("reloaded while it was probed: %s", got)
+	}
+	during.Store(false)
+	told := time.Now()
+	d.init.set(func(s *initapi.State) { s.Services = []initapi.Service{{Name: "web", State: "ready", Reloaded: told}} })
+	if got := ask(); got != engine.Good || time.Since(told) < takesUp {
+		t.Errorf("%s after %s; want good after %s", got, time.Since(told), takesUp)
+	}
+}

@@ -101,7 +101,10 @@ type Service struct {
 	Enabled     bool      `json:"enabled"`           // starts with the server, by the site's choice or since every server runs it
 	Log         string    `json:"log"`               // path of its log file; rotated ones beside it have .1, .2, …
 	MemoryBytes int64     `json:"memory_bytes,omitempty"`
-	Processes   []Process `json:"processes"`
+	// Reloading: processes are being told to read their files again. Reloaded is when they last had been.
+	Reloading bool      `json:"reloading,omitempty"`
+	Reloaded  time.Time `json:"reloaded,omitzero"`
+	Processes []Process `json:"processes"`
 }
 
 // Process is one supervised process.

@@ -131,7 +131,7 @@ func (g *Generation) mark(from, to string) error {
 	return g.a.sync(g.dir, g.name)
 }
 
-// decide writes the journal. When it returns, the generation will be live, whatever happens.
+// decide writes the journal, when all that it tells of is on the disk. When it returns, the generation will be live, whatever happens.
 func (g *Generation) decide(j journal) error {
 	data, err := j.encode()
 	if err != nil {
@@ -146,14 +146,10 @@ func (g *Generation) decide(j journal) error {
 	}
 	_, err = f.Write(data)
 	if err == nil {
-		err = g.a.sync(f, journalTmp)
+		err = g.durable(named{f, journalTmp}, named{g.a.staging, "staging"}) // the name of the generation must not be lost where its steps are not
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return g.a.named("journal", err)
-	}
-	// The name of the generation must not be lost where its steps are not.
-	if err := g.a.sync(g.a.staging, "staging"); err != nil {
-		return err
 	}
 	return g.mark(journalTmp, journalOn)
 }

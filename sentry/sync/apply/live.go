@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -182,7 +183,13 @@ func (g *Generation) settled(j journal) error {
 	if len(dirs) >= many {
 		return g.a.syncAll()
 	}
-	for p := range dirs {
+	list := []named{{g.dir, g.name}}
+	defer func() {
+		for _, d := range list[1:] {
+			d.Close()
+		}
+	}()
+	for _, p := range slices.Sorted(maps.Keys(dirs)) {
 		d, err := g.a.openPath(p)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 			continue // it was moved itself; then its own directory counts
@@ -190,13 +197,9 @@ func (g *Generation) settled(j journal) error {
 		if err != nil {
 			return g.a.named(p, err)
 		}
-		err = g.a.sync(d, string(p))
-		d.Close()
-		if err != nil {
-			return g.a.named(p, err)
-		}
+		list = append(list, named{d, string(p)})
 	}
-	return g.a.sync(g.dir, g.name)
+	return g.a.flush(list)
 }
 
 // step does one step, if it is not done. The slot tells: it holds the new one until then.

@@ -32,10 +32,10 @@ type Generation struct {
 	plan *plan
 }
 
-// many is the number of files from which on the whole filesystem is made durable at once, not file by file.
+// many is the number of files from which on the whole filesystem is made durable, not file by file.
 const many = 32
 
-// Stage writes all that is new beside the live tree, durable. Nothing live is changed. Errors: *NoSpaceError, *LockedError, *ParentError,
+// Stage writes all that is new beside the live tree; Apply makes it durable. Nothing live is changed. Errors: *NoSpaceError, *LockedError, *ParentError,
 // *ContentError, *snapshot.UnknownNameError for an owner that this server does not have, and those of Content and the system.
 func (a *Applier) Stage(ctx context.Context, changes []state.Change) (*Generation, error) {
 	p, err := a.plan(changes)
@@ -97,7 +97,7 @@ func (g *Generation) stage(ctx context.Context) error {
 		}
 		s.New, s.Mtime, s.Size = id.Ino, id.Mtime, id.Size
 	}
-	return g.durable()
+	return nil
 }
 
 // fill makes the slot of one step.
@@ -166,8 +166,8 @@ func (g *Generation) link(s *planned, slot string) error {
 	return unix.Linkat(int(dir.Fd()), base, int(g.dir.Fd()), slot, 0)
 }
 
-// durable has everything staged on the disk.
-func (g *Generation) durable() error {
+// durable has everything staged on the disk, and what else is given; all of it together.
+func (g *Generation) durable(more ...named) error {
 	files := 0
 	for i := range g.plan.steps {
 		if s := &g.plan.steps[i]; s.Do != remove {
@@ -175,8 +175,17 @@ func (g *Generation) durable() error {
 		}
 	}
 	if files >= many {
-		return g.a.syncAll()
+		if err := g.a.syncAll(); err != nil {
+			return err
+		}
+		return g.a.flush(more)
 	}
+	list := more
+	defer func() {
+		for _, f := range list[len(more):] {
+			f.Close()
+		}
+	}()
 	for i := range g.plan.steps {
 		s := &g.plan.steps[i]
 		if s.Do == remove || s.change.After.Kind == state.Link {
@@ -187,22 +196,23 @@ func (g *Generation) durable() error {
 			slots = append(slots, slots[0]+".old")
 		}
 		for _, slot := range slots {
-			if err := g.syncSlot(slot); err != nil {
+			f, err := g.slot(slot)
+			if err != nil {
 				return g.a.named(s.change.Path, err)
 			}
+			list = append(list, named{f, "slot " + slot})
 		}
 	}
-	return nil // the slots' names become durable with the journal
+	return g.a.flush(list) // the slots' names become durable with the journal's
 }
 
-func (g *Generation) syncSlot(slot string) error {
-	fd, err := unix.Openat(int(g.dir.Fd()), slot, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+// slot opens a slot to be flushed.
+func (g *Generation) slot(name string) (*os.File, error) {
+	fd, err := unix.Openat(int(g.dir.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), slot)
-	defer f.Close()
-	return g.a.sync(f, "slot "+slot)
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // names are the accounts that the new state will have: files may belong to accounts that come along with them.

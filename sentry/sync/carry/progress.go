@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // board holds what became of the newest state, and wakes those who wait for news.
@@ -35,15 +36,25 @@ func (b *board) now() (Progress, <-chan struct{}) {
 	return b.p, b.news
 }
 
+// lull is how long news of a state on its way wait for what becomes of it: a small change is live sooner, and is told once.
+const lull = 25 * time.Millisecond
+
 // after gives the progress as soon as it is another than number n of epoch, or when ctx ends.
 func (b *board) after(ctx context.Context, epoch string, n uint64) Progress {
+	var waited <-chan time.Time
 	for {
 		p, news := b.now()
-		if p.Epoch != epoch || p.N > n {
+		if p.Epoch != epoch || p.N > n && p.State.settled() {
 			return p
+		}
+		if p.N > n && waited == nil {
+			waited = time.After(lull)
 		}
 		select {
 		case <-news:
+		case <-waited:
+			p, _ = b.now()
+			return p
 		case <-ctx.Done():
 			return p
 		}

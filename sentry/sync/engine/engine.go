@@ -96,6 +96,7 @@ type Engine struct {
 	again     map[state.Path]time.Time
 	busy      map[state.Path]time.Time // since when a file could not be read, since it was changed all the time
 	links     map[state.Path]bool      // names of files that have several, since everything was compared
+	unsaved   map[string]string        // see rememberSoon
 
 	last struct { // the newest commit made of an action, to be amended by further parts of it
 		action uint64
@@ -143,6 +144,7 @@ func Open(cfg Config) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg, log: cfg.Log, orders: make(chan order), wake: make(chan struct{}, 1), suspect: make(chan struct{}, 1), again: map[state.Path]time.Time{},
 		busy: map[state.Path]time.Time{}, links: map[state.Path]bool{}, seen: stamps{}, facts: cfg.Facts, opened: time.Now(), asked: newAsked(),
+		unsaved: map[string]string{},
 	}
 	if e.image = cfg.Image; cfg.Debian != "" {
 		e.image += " on Debian " + cfg.Debian
@@ -245,6 +247,7 @@ func (e *Engine) Close() error {
 // Run watches, records, carries or applies until ctx ends.
 func (e *Engine) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
+	defer e.save()
 	defer e.background.Wait()
 	defer cancel()
 	o := watch.Options{Root: e.cfg.Root, Roots: roots(e.facts.Packs), Skip: e.ignored, Log: e.log, Own: e.cfg.Own}
@@ -293,6 +296,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.step(ctx)
 		case <-tick.C:
 			e.retry(ctx)
+			e.save()
 			if len(w.Stats().Problems) == 0 {
 				e.cfg.Findings.Clear("sync-watch-dirs")
 			}

@@ -231,7 +231,10 @@ func siteFaults(t *testing.T) []fault {
 		},
 		{
 			name: "history damaged on the primary", on: "left", id: "sync-history-damaged", what: []string{"damaged"}, next: []string{"kept in", "disks"},
-			plant: func(l, _ *server) { damage(l) }, stops: true,
+			plant: func(l, _ *server) {
+				time.Sleep(time.Second) // begun anew within the second of the first one it would be the same history
+				damage(l)
+			}, stops: true,
 			mend: func(l, r *server) {
 				eventually(l.t, "told that the other does not follow", func() bool { return l.finding("sync-peer-right") })
 				if got := r.read("etc/hosts"); got != "127.0.0.1 localhost\n" {

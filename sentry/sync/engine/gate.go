@@ -19,12 +19,13 @@ import (
 // gate is what stands between the primary's history and the other servers: a change goes on when the checkers of the services that it
 // concerns take it, and their probes, those that were good before, still are.
 type gate struct {
-	allowed string   // newest commit that was sent on
-	seen    string   // newest commit that was looked at
-	was     baseline // of the services that changes since allowed concern
-	kept    bool     // was is in heldFile
-	busy    string   // commit that is being checked
-	bad     string   // commit that was refused; the checkers are asked again when there is another, or after a while
+	allowed string    // newest commit that was sent on
+	seen    string    // newest commit that was looked at
+	at      time.Time // when that was first looked at
+	was     baseline  // of the services that changes since allowed concern
+	kept    bool      // was is in heldFile
+	busy    string    // commit that is being checked
+	bad     string    // commit that was refused; the checkers are asked again when there is another, or after a while
 	asked   time.Time
 	tries   int // how often bad was refused
 	done    chan verdicts
@@ -68,8 +69,8 @@ func (e *Engine) allow(ctx context.Context) {
 	}
 	checks, probes := e.concerned(g.allowed, head.ID)
 	if fresh { // noted at once: soon the probes tell of the change
-		g.seen = head.ID
-		e.noteStanding(&g.was, probes, time.Now().Add(-recordedWithin))
+		g.seen, g.at = head.ID, time.Now()
+		e.noteBefore(probes)
 	}
 	if later {
 		return
@@ -80,6 +81,7 @@ func (e *Engine) allow(ctx context.Context) {
 		return
 	}
 	g.busy = head.ID
+	proof := g.at.Add(sameHand)
 	e.background.Go(func() {
 		v := verdicts{commit: head}
 		for _, r := range e.cfg.Helper.Run(ctx, checks, nil) {
@@ -88,7 +90,11 @@ func (e *Engine) allow(ctx context.Context) {
 				break
 			}
 		}
-		if v.bad == nil {
+		if v.bad == nil && len(good) > 0 {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Until(proof)):
+			}
 			if bad := e.prove(ctx, good, gatePatience); len(bad) > 0 {
 				v.probe = &bad[0]
 			}
@@ -101,9 +107,6 @@ func (e *Engine) allow(ctx context.Context) {
 		e.refresh(ctx, probes, good)
 	})
 }
-
-// recordedWithin is how long ago a change may have been made that has just been recorded.
-const recordedWithin = 3 * time.Second
 
 // concerned are the checks of the services whose files differ between two commits, and the services to be probed: those, and whose
 // databases differ.
@@ -194,7 +197,6 @@ func (e *Engine) heldBy(v verdicts) (held *state.Held, why string) {
 	case v.probe != nil:
 		held.Service, held.Words = v.probe.Service, v.probe.String()
 		why = fmt.Sprintf("with it %s does not work any more: %s", e.title(held.Service), v.probe)
-		e.keepBaseline()
 	case v.bad.Result == check.Unknown:
 		held.Service, held.Words = v.bad.Service, v.bad.Output
 		why = fmt.Sprintf("%s could not be asked whether it takes it (%s)", e.title(held.Service), mistake(v.bad.Output))
@@ -218,42 +220,19 @@ func (e *Engine) heldBy(v verdicts) (held *state.Held, why string) {
 	return held, why
 }
 
-// heldFile remembers which probes were good before what is held back, since Sentry forgets their results when it ends.
-const heldFile = "held"
-
-type keptBaseline struct {
-	Allowed string `json:"allowed"` // gate.allowed
-	baseline
-}
-
-func (e *Engine) keepBaseline() {
-	e.gate.kept = true
-	e.remember(heldFile, keptBaseline{e.gate.allowed, e.gate.was})
-}
-
-// recallBaseline takes up what is held back from before.
-func (e *Engine) recallBaseline() {
-	var k keptBaseline
-	if e.recall(heldFile, &k) && k.Allowed == e.gate.allowed {
-		e.gate.was, e.gate.kept = k.baseline, true
-	}
-}
-
-// let sends a commit on.
+// let sends a commit on. That comes first: what is remembered is for an engine that comes later, which would ask once more.
 func (e *Engine) let(c state.Commit) {
 	g := &e.gate
+	e.cfg.Sender.Allow(c)
 	if g.allowed != c.ID {
+		e.keepNext(c)
 		g.allowed, g.bad = c.ID, ""
-		e.remember(allowedFile, c.ID)
+		e.rememberSoon(allowedFile, c.ID)
 	}
 	if g.seen == c.ID || g.seen == "" { // nothing is left that it would be compared for
 		g.was, g.seen = baseline{}, ""
-		if g.kept {
-			g.kept = false
-			e.forget(heldFile)
-		}
+		e.dropBaseline()
 	}
-	e.cfg.Sender.Allow(c)
 	e.mu.Lock()
 	was := e.status.Held
 	e.status.Held = nil
@@ -281,6 +260,7 @@ func (e *Engine) Release(ctx context.Context, commit string, who state.Who) (sta
 		}
 		e.log.Warn("change released by hand", "commit", short(head.ID), "who", who.String())
 		e.let(head)
+		e.save()
 		out = head
 		return nil
 	}); err != nil {

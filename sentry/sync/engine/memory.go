@@ -36,6 +36,17 @@ func (e *Engine) remember(file string, v any) {
 	}
 }
 
+// rememberSoon is remember for what can be found out again, at the cost of some work: nobody waits for it.
+func (e *Engine) rememberSoon(file, id string) { e.unsaved[file] = id }
+
+// save remembers what was to be remembered soon.
+func (e *Engine) save() {
+	for file, id := range e.unsaved {
+		e.remember(file, id)
+	}
+	clear(e.unsaved)
+}
+
 func (e *Engine) forget(file string) {
 	if err := os.Remove(filepath.Join(e.cfg.Dir, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		e.log.Warn("not forgotten", "what", file, "err", err)

@@ -12,7 +12,8 @@ import (
 type Prober interface {
 	// Standing tells what each probe of the services had found last at a time. It runs none.
 	Standing(services []string, at time.Time) []Probed
-	// Probe runs those that which picks now, all at once, each within its own limit of time. It ends with ctx.
+	// Probe runs those that which picks now, all at once, each within its own limit of time. It ends with ctx. What met a service before that had
+	// taken up what it was last told (to restart, to read its files again) is Starting.
 	Probe(ctx context.Context, which func(service, probe string) bool) []Probed
 }
 
@@ -46,29 +47,6 @@ func (p Probed) String() string {
 	return fmt.Sprintf("the probe “%s” says: %s", p.Title, p.Words)
 }
 
-// baseline is which probes were good before a change: only their failing speaks against it.
-type baseline struct {
-	Services []string `json:"services"` // that were looked at
-	Good     []string `json:"good"`     // Probed.key
-}
-
-// noteStanding adds how the probes of services stood at a time, of those services that are not known from before.
-func (e *Engine) noteStanding(b *baseline, services []string, at time.Time) {
-	services = slices.DeleteFunc(slices.Clone(services), func(s string) bool { return slices.Contains(b.Services, s) || !e.runs(s) })
-	if e.cfg.Prober == nil || len(services) == 0 {
-		return
-	}
-	b.Services = slices.Concat(b.Services, services)
-	for _, p := range e.cfg.Prober.Standing(services, at) {
-		switch p.Found {
-		case Good:
-			b.Good = append(b.Good, p.key())
-		case Bad:
-			e.log.Info("this probe failed before the change: it does not speak against it", "service", p.Service, "probe", p.Name)
-		}
-	}
-}
-
 // refresh runs the other probes of services, those that were not good before: a change may have mended them, and the next one is measured by
 // what they have found last.
 func (e *Engine) refresh(ctx context.Context, services, done []string) {
@@ -79,23 +57,16 @@ func (e *Engine) refresh(ctx context.Context, services, done []string) {
 	}
 }
 
-// of are the good probes of some services.
-func (b baseline) of(services []string) []string {
-	var out []string
-	for _, key := range b.Good {
-		if slices.ContainsFunc(services, func(s string) bool { return len(key) > len(s) && key[:len(s)+1] == s+"/" }) {
-			out = append(out, key)
-		}
-	}
-	return out
-}
-
 // patience is how long probes may fail before that counts.
 type patience struct {
 	runs  int           // at least so many
 	quick time.Duration // and not before: a service that was restarted needs a moment
 	start time.Duration // for a service that says itself that it is not ready
 }
+
+// sameHand is how long after a change the hand that made it may need to tell the service of it: sed … && service … reload. A probe that begins
+// sooner may meet the service as it was before, and is no proof. What the Prober knows of services that are being told comes on top.
+const sameHand = time.Second
 
 var (
 	gatePatience = patience{runs: 2, start: 30 * time.Second}                          // one lost packet is no reason

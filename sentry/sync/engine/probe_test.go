@@ -2,6 +2,9 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -122,6 +125,69 @@ func TestHeldByProbe(t *testing.T) {
 	must(t, err)
 	eventually(t, "released", func() bool { return left.engine.Status().Held == nil && !left.finding("sync-held") })
 	eventually(t, "the later change on right", func() bool { return right.read("etc/hosts") == "later\n" && right.read(site1) == "listen 80\n" })
+}
+
+// TestPowerCutBeforeVerdict: what was good before a change is known to the next engine, although the probes had not spoken when the power failed.
+func TestPowerCutBeforeVerdict(t *testing.T) {
+	t.Parallel()
+	onLeft, onRight := &prober{before: Good}, &prober{before: Good}
+	left, right := siteOf(t, plan{disk: true, config: func(s *server, c *Config) {
+		c.Prober = onRight
+		if c.Role == roles.Primary {
+			c.Prober = onLeft
+		}
+		c.again = time.Second
+	}})
+	eventually(t, "first state on right", func() bool { return right.engine.Status().InStep })
+	asked := make(chan struct{})
+	var once sync.Once
+	onLeft.set(Good, func(ctx context.Context) Found {
+		once.Do(func() { close(asked) })
+		<-ctx.Done()
+		return Bad
+	})
+	write(t, left.path(site1), "deny all\n")
+	f, err := os.OpenFile(left.path(site1), os.O_WRONLY, 0)
+	must(t, err)
+	must(t, errors.Join(f.Sync(), f.Close())) // the change itself stays
+	<-asked
+	left.dark.Store(true)
+	left.disk.cut()
+	left.stop()
+	left.disk.back()
+	onLeft.set(Awaited, says(left, "deny"))
+	left.start()
+	eventually(t, "held", func() bool { return left.engine.Status().Held != nil })
+	if got := right.read(site1); got != "listen 80\n" {
+		t.Errorf("right has %q", got)
+	}
+	// And once it is let go, the next change is measured by what is then.
+	onLeft.set(Awaited, nil)
+	eventually(t, "released", func() bool { return left.engine.Status().Held == nil && right.read(site1) == "deny all\n" })
+	eventually(t, "forgotten", func() bool {
+		_, err := os.Stat(filepath.Join(left.engine.cfg.Dir, heldFile))
+		return os.IsNotExist(err)
+	})
+}
+
+// TestEditAndReload: sed … && service … reload. The first look at the service would meet it as it was.
+func TestEditAndReload(t *testing.T) {
+	t.Parallel()
+	left, right, p, _ := probedSite(t, nil)
+	told := time.Now().Add(500 * time.Millisecond)
+	p.set(Good, func(ctx context.Context) Found {
+		if time.Now().Before(told) {
+			return Good
+		}
+		return says(left, "deny")(ctx)
+	})
+	write(t, left.path(site1), "deny all\n")
+	eventually(t, "held", func() bool {
+		if right.read(site1) != "listen 80\n" {
+			t.Fatal("sent on by what a probe had found before the service was told")
+		}
+		return left.engine.Status().Held != nil
+	})
 }
 
 // TestProbesPassAgain: what was held back goes on by itself.

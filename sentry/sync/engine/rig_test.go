@@ -120,7 +120,7 @@ func site(t *testing.T) (left, right *server) {
 	return siteOf(t, plan{})
 }
 
-func siteOf(t *testing.T, pl plan) (left, right *server) {
+func siteOf(t testing.TB, pl plan) (left, right *server) {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("fanotify, owners and mounts need root")

@@ -108,6 +108,7 @@ func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) 
 		out.Patch = state.Text(text)
 		return out, errors.Join(err, gen.Discard())
 	}
+	e.noteBefore(e.probed(changes))
 	rep, err := gen.Apply(ctx)
 	if err != nil {
 		return out, fmt.Errorf("put the files back: %w", errors.Join(err, e.failed(gen, err)))

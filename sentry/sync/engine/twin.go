@@ -68,9 +68,12 @@ func (e *Engine) follow(ctx context.Context) {
 		e.inStep(head)
 		return
 	}
-	if err := e.bring(ctx, head); err != nil && ctx.Err() == nil {
+	switch err := e.bring(ctx, head); {
+	case err != nil && ctx.Err() == nil:
 		e.refused(head)
 		e.refuse(head, err)
+	case err == nil && head.ID == t.applied:
+		e.inStep(head)
 	}
 }
 
@@ -216,7 +219,7 @@ func (e *Engine) arrived(head state.Commit) {
 	}
 	t.applied, t.refused, t.service = head.ID, "", ""
 	e.endTrial()
-	e.remember(appliedFile, head.ID)
+	e.rememberSoon(appliedFile, head.ID)
 	e.cfg.Changed()
 }
 

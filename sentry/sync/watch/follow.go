@@ -49,6 +49,7 @@ func (w *Watcher) event(now time.Time, e event, by author) {
 		c.attr = e.mask&(unix.FAN_CREATE|unix.FAN_DELETE) == 0
 		c.deep = !c.attr
 	case e.mask&(unix.FAN_CLOSE_WRITE|unix.FAN_DELETE|unix.FAN_ATTRIB) != 0:
+		c.shut = e.mask&unix.FAN_CLOSE_WRITE != 0 && !c.gone
 	case c.born:
 		c.how = w.created(e.dir, e.name)
 	case e.mask&unix.FAN_MODIFY != 0:

@@ -11,6 +11,7 @@ import (
 // Times of the grouping.
 const (
 	quiet    = 3 * time.Millisecond   // after something was completed: more of it may come at once
+	alone    = 1 * time.Millisecond   // after one file was closed, and nothing else was done: most changes are no more than that
 	hold     = 25 * time.Millisecond  // but nobody waits longer than this for the first part
 	slowest  = 400 * time.Millisecond // later parts of a long action come more and more rarely, down to this
 	unclosed = 100 * time.Millisecond // a file made and not closed: perhaps it never will be (it is a database, or was linked in)
@@ -47,6 +48,7 @@ type change struct {
 	born bool // it was not there before
 	gone bool // it is not there any more
 	came bool // by its name, from elsewhere
+	shut bool // a file that was closed after writing, and is there
 }
 
 // mention is what a part that is not delivered yet says about a path.
@@ -68,6 +70,7 @@ type group struct {
 	due, latest time.Time                // of what is completed; zero if nothing is
 	parts       int
 	dirs        map[state.Path]bool // that it changed something in
+	only        state.Path          // the one path of all its changes so far; "" if there were others
 }
 
 // grouper turns changes into actions. It knows no clock and no kernel: each call is told the time. It is not for concurrent use.
@@ -105,8 +108,13 @@ func (g *grouper) add(now time.Time, by author, c change) []Action {
 	}
 	if a == nil {
 		g.next++
-		a = &group{id: g.next, who: by.who, first: now, pending: map[state.Path]*mention{}, open: map[state.Path]time.Time{}, dirs: map[state.Path]bool{}}
+		a = &group{
+			id: g.next, who: by.who, first: now, pending: map[state.Path]*mention{}, open: map[state.Path]time.Time{}, dirs: map[state.Path]bool{}, only: c.path,
+		}
 		g.groups[by.key] = a
+	}
+	if c.path != a.only {
+		a.only = ""
 	}
 	a.who = better(a.who, by.who)
 	a.last = now
@@ -177,9 +185,12 @@ func (a *group) mention(now time.Time, c change) {
 	m.done = true
 	delete(a.open, c.path)
 	wait, longest := quiet, hold
-	if a.parts > 0 {
+	switch {
+	case a.parts > 0:
 		wait = min(quiet<<min(a.parts, 8), slowest/4)
 		longest = min(hold<<min(a.parts, 8), slowest)
+	case c.shut && a.only != "": // what an editor or a package does with several names is not told half done
+		wait = alone
 	}
 	if a.due.IsZero() {
 		a.latest = now.Add(longest)

@@ -71,6 +71,28 @@ func TestGrouping(t *testing.T) {
 			[]told{{3, 1, "vi", p("etc/hosts"), nil, true}, {500, 1, "vi", nil, nil, false}},
 		},
 		{
+			"one file written and closed is told sooner, what follows is a further part",
+			[]at{
+				{0, "sh", change{path: "etc/hosts", how: started, born: true}},
+				{1, "sh", change{path: "etc/hosts", shut: true}},
+				{3, "sh", change{path: "etc/motd", shut: true}},
+				{4, "sh", change{path: "etc/hosts"}},
+			},
+			[]told{
+				{2, 1, "sh", p("etc/hosts"), nil, true}, {10, 1, "sh", p("etc/hosts", "etc/motd"), nil, true}, {504, 1, "sh", nil, nil, false},
+			},
+		},
+		{
+			"a file that takes another's place is not told before its name has changed",
+			[]at{
+				{0, "sed", change{path: "etc/4711", how: started, born: true}},
+				{1, "sed", change{path: "etc/4711", shut: true}},
+				{1, "sed", change{path: "etc/hosts", came: true}},
+				{1, "sed", change{path: "etc/4711", gone: true}},
+			},
+			[]told{{4, 1, "sed", p("etc/hosts"), nil, true}, {501, 1, "sed", nil, nil, false}},
+		},
+		{
 			"useradd: files one after the other are one action in parts",
 			[]at{
 				{0, "useradd", change{path: "etc/passwd.1", how: started, born: true}},
