@@ -121,7 +121,9 @@ func (d *dovecotWork) backSetting(l conf.DovecotLine, in string, at int) {
 	case err != nil:
 		d.left(l, convert.Blocking, fmt.Sprintf("%s: %v.", key, err))
 	case key == "mail_plugins":
-		names := slices.DeleteFunc(list(value), func(name string) bool { return name != "mail_compress" && !strings.HasPrefix(name, "$") && d.lacks(l, name) })
+		names := slices.DeleteFunc(list(value), func(name string) bool {
+			return name != "mail_compress" && !strings.HasPrefix(name, "$") && d.lacks(l, name)
+		})
 		d.say(l, strings.ReplaceAll("mail_plugins = "+strings.Join(names, " "), "mail_compress", "zlib"))
 	case key == "mail_driver":
 		d.backLocation(l, in, at)
