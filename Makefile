@@ -15,7 +15,7 @@ export CGO_ENABLED := 0
 GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULN    := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: facts sync-random bench-boot bench-sync twin-silence services help setup build image demo demo-down test test-unit test-md test-namespace test-mixed test-vm cuts fuzz lint vuln repro clean
+.PHONY: facts sync-random bench-boot bench-sync twin-silence services help setup build image demo demo-down test test-unit test-md test-namespace test-mixed test-faults test-vm cuts fuzz lint vuln repro clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -56,6 +56,12 @@ test-mixed: setup ## two releases in one site: a primary with Debian 12, a secon
 	@$(BUILD) image --profile build/profiles/atlas-12.yaml --out $(OUT)/12
 	@$(BUILD) image --out $(OUT)
 	ATLAS_LAB_TESTS=$(if $(filter vm,$(KIND)),vm,namespace) ATLAS_OUT=$(abspath $(OUT))/12 ATLAS_OTHER=$(abspath $(OUT)) $(GO) test -count=1 -timeout 120m -v -run 'TestMainJob|TestEveryService' ./build/lab/e2e
+
+test-faults: setup ## faults planted in a site of two releases, with each of them as the primary: what is found, and that nothing breaks (namespace lab; long)
+	@$(BUILD) image --profile build/profiles/atlas-12.yaml --out $(OUT)/12
+	@$(BUILD) image --out $(OUT)
+	ATLAS_LAB_TESTS=namespace ATLAS_OUT=$(abspath $(OUT))/12 ATLAS_OTHER=$(abspath $(OUT)) $(GO) test -count=1 -timeout 120m -v -run TestConversionFaults ./build/lab/e2e
+	ATLAS_LAB_TESTS=namespace ATLAS_OUT=$(abspath $(OUT)) ATLAS_OTHER=$(abspath $(OUT))/12 $(GO) test -count=1 -timeout 120m -v -run TestConversionFaults ./build/lab/e2e
 
 twin-silence: ## what a twin sends, listened to at the switch for ten minutes, and all its ports scanned (KIND=namespace|vm, not auto)
 	ATLAS_LAB_TESTS=$(if $(filter vm,$(KIND)),vm,namespace) ATLAS_CAPTURE=600 ATLAS_LONG=1 ATLAS_OUT=$(abspath $(OUT)) $(GO) test -count=1 -timeout 90m -v -run TestTwin ./build/lab/e2e

@@ -131,7 +131,7 @@ func Convert(steps []Step, from, to int, in *Tree) (Result, error) {
 		at = next
 	}
 	for i, f := range out.Findings {
-		out.Findings[i].Path = out.Tree.origin(f.Path)
+		out.Findings[i].Path = out.Tree.Origin(f.Path)
 	}
 	return out, errors.Join(errs...)
 }

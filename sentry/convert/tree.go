@@ -107,12 +107,12 @@ func (t *Tree) Move(from, to state.Path) {
 		q := to + p[len(from):]
 		t.files[q] = t.files[p]
 		delete(t.files, p)
-		t.from[q] = t.origin(p)
+		t.from[q] = t.Origin(p)
 	}
 }
 
-// origin tells where what is at p came from.
-func (t *Tree) origin(p state.Path) state.Path {
+// Origin tells where what is at p came from.
+func (t *Tree) Origin(p state.Path) state.Path {
 	if o, ok := t.from[p]; ok {
 		return o
 	}

@@ -70,6 +70,12 @@ func TestReadiness(t *testing.T) {
 		{"what is told of a conversion", func(s *Site) {
 			right(s).Report.Sync.Findings = []initapi.Finding{{ID: "sync-convert-x", Severity: "warning", What: "/etc/x:3 means nearly the same."}}
 		}, initapi.VerdictYes, ""},
+		{"other people could get in there", func(s *Site) {
+			right(s).Report.Sync.Findings = []initapi.Finding{{ID: "sync-effective/samba/guest ok", Severity: "critical", What: "guest ok is others there."}}
+		}, initapi.VerdictNo, "guest ok is others there."},
+		{"a setting comes to something else", func(s *Site) {
+			right(s).Report.Sync.Findings = []initapi.Finding{{ID: "sync-effective/samba/log level", Severity: "warning", What: "log level is another there."}}
+		}, initapi.VerdictYes, ""},
 		{"data that are brought forward", forms(form(15, 17, 15)), initapi.VerdictYes, ""},
 		{"no programs for them", forms(form(15, 17)), initapi.VerdictNo, "RIGHT cannot bring the data of Database forward: its image has no programs of PostgreSQL 15"},
 		{"no room for them", func(s *Site) { forms(form(15, 17, 15))(s); left(s).Set.FreeBytes = 1 << 20 }, initapi.VerdictNo, "has no room to bring the data of Database from PostgreSQL 15 to PostgreSQL 17 after a swap: it takes 512 MB, and 1 MB are free"},

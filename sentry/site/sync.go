@@ -46,10 +46,15 @@ func syncReasons(s Site) []Reason {
 	return out
 }
 
-// convertedID begins the names of the findings about what a secondary of another release could not convert (sentry/sync/engine).
-const convertedID = "sync-convert-"
+// These begin the names of a secondary's findings (sentry/sync/engine) about what it could not convert from the primary's release, and about
+// settings that come to something else there.
+const (
+	convertedID = "sync-convert-"
+	effectiveID = "sync-effective/"
+)
 
-// conversionReasons tell what of the primary's configuration has no counterpart on a secondary of another release: its service would not work there.
+// conversionReasons tell what of the primary's configuration has no counterpart on a secondary of another release: its service would not work there,
+// or would let in other people.
 func conversionReasons(s Site) []Reason {
 	var out []Reason
 	for _, v := range s.ByRole(roles.Secondary) {
@@ -57,7 +62,7 @@ func conversionReasons(s Site) []Reason {
 			continue
 		}
 		for _, f := range v.Report.Sync.Findings {
-			if strings.HasPrefix(f.ID, convertedID) && f.Severity == "critical" {
+			if (strings.HasPrefix(f.ID, convertedID) || strings.HasPrefix(f.ID, effectiveID)) && f.Severity == "critical" {
 				out = append(out, Reason{Server: v.Name, Text: f.What, Next: f.Next})
 			}
 		}

@@ -136,12 +136,17 @@ func (p *pair) probesGood(t *testing.T, server, service string) {
 
 // judgement is what a server says of the site.
 type judgement struct {
-	Readiness struct{ Ready bool }
-	Servers   []struct {
+	Readiness struct {
+		Ready   bool
+		Reasons []reason
+	}
+	Servers []struct {
 		Name   string
 		Probes []verify.Result
 	}
 }
+
+type reason struct{ Text, Next string }
 
 func (p *pair) judged(server string) (judgement, error) {
 	var st judgement

@@ -50,7 +50,7 @@ case $got in
 	fail "a page by PHP is not made with this configuration:"
 	;;
 esac
-if cat "$said" "$work/main" "$work/errors" 2>/dev/null | grep -E 'PHP.*(syntax error|Unable to load|Fatal)' >"$work/php"; then
+if cat "$said" "$work/main" "$work/errors" 2>/dev/null | grep -E 'PHP.*(syntax error|Unable to load|Failed loading|Fatal)' >"$work/php"; then
 	cp "$work/php" "$said"
 	fail "PHP starts with this configuration, and says:"
 fi

@@ -101,7 +101,8 @@ func TestSteps(t *testing.T) {
 // differing are the cases where something really differs; nil: the first daemon does not start with such a piece of a file.
 var differing = map[string][]string{
 	"dovecot-12-13-blocking": {"passdb"}, "dovecot-13-12-back-blocking": {"passdb"}, // who is asked for passwords cannot be carried
-	"mariadb-12-13-latin": nil, "postgresql-12-13-main": nil, "postgresql-12-13-pack": nil, "postgresql-13-12-libraries": nil,
+	"postgresql-13-12-access": {"pg_ident"}, // whom an account may log in as cannot be carried either
+	"mariadb-12-13-latin":     nil, "postgresql-12-13-main": nil, "postgresql-12-13-pack": nil, "postgresql-13-12-libraries": nil,
 }
 
 // filesOf reads a case's files: === PATH, and then the text.

@@ -44,7 +44,12 @@ func chronyLeap(from, to, value string) func(*convert.Work) error {
 		for _, p := range chronyFiles(w) {
 			edit(w, conf.Chrony(), p, func(d *conf.Doc) {
 				for _, l := range d.Find(from) {
-					if from == "leapsectz" && l.Value != "right/UTC" {
+					if from == "leapsectz" && !strings.HasPrefix(l.Value, "right/") { // each of right/ tells the same leap seconds
+						w.Tell(convert.Finding{
+							Class: convert.Approximated, Path: p, Line: l.No,
+							What: fmt.Sprintf("chronyd takes “%s %s” and says nothing, but that is no zone with leap seconds: it knows of none.", l.Name, l.Value),
+							Next: "Write leapsectz right/UTC, or take the line out.",
+						})
 						continue
 					}
 					w.Tell(convert.Finding{Path: p, Line: l.No, What: fmt.Sprintf("Leap seconds are taken from %s there: %s.", value, to)})

@@ -141,7 +141,7 @@ func (d *dovecotWork) section(l conf.DovecotLine, i, stop int, in string) {
 func dovecotRenames() map[string]string {
 	return map[string]string{
 		"ssl_verify_client_cert": "ssl_server_request_client_cert", "ssl_require_crl": "ssl_server_require_crl",
-		"ssl_cert_username_field": "ssl_server_cert_username_field", "auth_default_realm": "auth_default_domain",
+		"ssl_cert_username_field": "ssl_server_cert_username_field", "auth_default_realm": "auth_default_domain", "master_user_separator": "auth_master_user_separator",
 		"mail_attachment_dir": "mail_ext_attachment_path", "mail_attachment_min_size": "mail_ext_attachment_min_size",
 		"default_idle_kill": "default_idle_kill_interval", "service.idle_kill": "idle_kill_interval", "inet_listener.address": "listen",
 		"service.service_count": "restart_request_count",
@@ -172,7 +172,10 @@ func (d *dovecotWork) setting(l conf.DovecotLine, in string) {
 	now, renamed := dovecotRenames()[key]
 	file, tls := dovecotTLS()[key]
 	yes := strings.EqualFold(l.Value, "yes")
+	lost, isLost := dovecotLost()[key]
 	switch {
+	case isLost:
+		d.gone(l, lost.class, "Dovecot 2.4 has no "+l.Key+lost.what+".", lost.next)
 	case tls && !l.File && l.Value != "" && l.Key != "ssl_key_password":
 		d.gone(l, convert.Blocking, l.Key+" holds a certificate or key itself; Dovecot 2.4 takes the name of a file.", "Put it into a file and write "+l.Key+" = </etc/dovecot/private/FILE.")
 	case tls:

@@ -52,7 +52,7 @@ func (d *dovecotWork) back(i, end int, in string) {
 		case l.Key == "mail_plugins", l.Key == "protocols":
 			var names []string
 			for _, m := range d.in.Lines[i+1 : stop] {
-				if m.Setting() && m.Value == "yes" {
+				if m.Setting() && m.Value == "yes" && (l.Key == "protocols" || m.Key == "mail_compress" || !d.lacks(m, m.Key)) {
 					names = append(names, map[bool]string{true: "zlib", false: m.Key}[m.Key == "mail_compress"])
 				}
 			}
@@ -120,6 +120,11 @@ func (d *dovecotWork) backSetting(l conf.DovecotLine, in string, at int) {
 		d.tell(l, convert.Renamed, "ssl_server_prefer_ciphers is called ssl_prefer_server_ciphers there.", "")
 	case err != nil:
 		d.left(l, convert.Blocking, fmt.Sprintf("%s: %v.", key, err))
+	case key == "mail_plugins":
+		names := slices.DeleteFunc(list(value), func(name string) bool {
+			return name != "mail_compress" && !strings.HasPrefix(name, "$") && d.lacks(l, name)
+		})
+		d.say(l, strings.ReplaceAll("mail_plugins = "+strings.Join(names, " "), "mail_compress", "zlib"))
 	case key == "mail_driver":
 		d.backLocation(l, in, at)
 	case part && d.near("mail_driver", at) >= 0: // said with mail_driver

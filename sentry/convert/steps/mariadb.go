@@ -184,6 +184,13 @@ func mariaValues(w *convert.Work) error {
 	}
 	return mariaEach(w, func(d *conf.Doc, p state.Path, l *conf.Line, name string) {
 		value := conf.MySQL().Plain(l.Value)
+		if name == "collation_server" && strings.Contains(value, "_0900_") && w.To.Number < w.From.Number {
+			takeOut(w, d, p, l, "MariaDB", note{
+				class: convert.Blocking, what: " " + value + " and would not start: new databases would sort and compare otherwise, and tables that have it cannot be opened",
+				next: "Use one that both know: utf8mb4_uca1400_ai_ci.",
+			})
+			return
+		}
 		if name == "innodb_doublewrite" && strings.EqualFold(value, "fast") && w.To.Number < w.From.Number {
 			w.Tell(convert.Finding{
 				Path: p, Line: l.No,

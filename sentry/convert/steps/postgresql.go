@@ -44,6 +44,10 @@ func PostgreSQL() []convert.Step {
 			out[len(out)-1].Back = nil
 			add("defaults", "password_encryption, checkpoint_completion_target, hash_mem_multiplier, log_checkpoints", convert.Pinned, pgPins)
 		}
+		if old == 12 {
+			add("access", "pg_hba.conf and pg_ident.conf: patterns (/…) as names, include, and all and +group for users", convert.Blocking, pgAccess)
+			out[len(out)-1].Forward = nil
+		}
 		add("libraries", "preloaded libraries that the other side lacks", convert.Package, pgLibraries)
 		add("paths", "paths in settings (/etc/postgresql/"+versions+"/…)", convert.Rewritten, pgPaths)
 		add("directory", "/etc/postgresql/"+versions, convert.Moved, pgMove)

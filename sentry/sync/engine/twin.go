@@ -127,11 +127,11 @@ func (e *Engine) bring(ctx context.Context, head state.Commit) error {
 		}
 		for _, v := range e.cfg.Helper.Run(ctx, checks, &c) {
 			if v.Result != check.Pass {
-				return errors.Join(&refusedError{verdict: v, title: e.title(v.Service)}, gen.Discard())
+				return errors.Join(e.refusal(head, v, files), gen.Discard())
 			}
 		}
 		if v, ok := e.startOnCopy(ctx, trials, &c); !ok {
-			return errors.Join(&refusedError{verdict: v, title: e.title(v.Service)}, gen.Discard())
+			return errors.Join(e.refusal(head, v, files), gen.Discard())
 		}
 	}
 	e.report(head, carry.Applying)
@@ -263,6 +263,7 @@ func (e *Engine) refuse(head state.Commit, err error) {
 	case errors.As(err, &ver):
 		f.Severity, f.Next = "warning", "Update the other server to the same version; until then changes are kept, and applied after the update."
 	case errors.As(err, &ref):
+		f.What += ref.stands
 		f.Next = "Correct the file on the primary, or go back there: atlas rollback. The services of " + e.cfg.Server + " run on with the files from before."
 	case errors.As(err, &probe):
 		f.Next = probe.next(e.cfg.Server)
@@ -377,6 +378,7 @@ func (v *versionsError) Error() string {
 type refusedError struct {
 	verdict check.Verdict
 	title   string
+	stands  string // where on the primary that is, and since when: " On the primary …"
 }
 
 func (r *refusedError) Error() string {

@@ -41,6 +41,15 @@ type versions struct {
 	head   string       // commit of the site's line that was converted last
 	target state.Commit // and what became of it
 	told   []convert.Finding
+	tree   *convert.Tree // nil where both run the same image
+}
+
+// origin tells where on the primary a converted file is.
+func (v *versions) origin(p state.Path) state.Path {
+	if v.tree == nil {
+		return p
+	}
+	return v.tree.Origin(p)
 }
 
 // ownStock is what this server's image ships, read once.
@@ -114,7 +123,7 @@ func (e *Engine) ownKept(release int) []history.Edit {
 func (e *Engine) wanted(ctx context.Context, head state.Commit) (state.Commit, error) {
 	v := &e.versions
 	if head.Image == e.image {
-		v.head, v.target = head.ID, head
+		v.head, v.target, v.tree = head.ID, head, nil
 		e.tellConverted("", nil)
 		e.cfg.Findings.Clear(findKept)
 		return head, nil
@@ -160,7 +169,7 @@ func (e *Engine) wanted(ctx context.Context, head state.Commit) (state.Commit, e
 		}
 		target = c
 	}
-	v.head, v.target = head.ID, target
+	v.head, v.target, v.tree = head.ID, target, res.Tree
 	e.tellConverted(head.ID, res.Findings)
 	return target, nil
 }

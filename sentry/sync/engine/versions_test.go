@@ -18,7 +18,7 @@ import (
 func TestVersions(t *testing.T) {
 	steps := []convert.Step{{ID: "listen", Old: 12, Class: convert.Renamed, Forward: func(w *convert.Work) error {
 		for _, p := range w.Changed("etc/web/*", "@db/web/roles") {
-			w.Write(p, bytes.ReplaceAll(w.Text(p), []byte("listen"), []byte("bind")))
+			w.Write(p, bytes.ReplaceAll(bytes.ReplaceAll(w.Text(p), []byte("listen"), []byte("bind")), []byte("odd"), []byte("broken")))
 			if bytes.Contains(w.Text(p), []byte("legacy")) {
 				w.Tell(convert.Finding{Class: convert.Blocking, Path: p, Line: 2, What: "legacy is not known there.", Next: "Take it out."})
 			}
@@ -75,6 +75,15 @@ func TestVersions(t *testing.T) {
 	must(t, os.Remove(left.path("etc/motd")))
 	eventually(t, "removed", func() bool { return right.read("etc/web/more.conf") == "" && right.read("etc/motd") == "" })
 	eventually(t, "finding ends", func() bool { return !right.finding("sync-convert-") })
+	write(t, left.path("etc/web/odd.conf"), "listen 82\nodd\n") // which the checker of the secondary alone does not take
+	eventually(t, "refused", func() bool { return right.finding("sync-refused") })
+	for _, f := range right.findings.List() {
+		if f.ID == "sync-refused" && !strings.Contains(f.What, " On the primary that is in /etc/web/odd.conf. It came with change ") {
+			t.Errorf("it is not told where that is on the primary: %s", f.What)
+		}
+	}
+	must(t, os.Remove(left.path("etc/web/odd.conf")))
+	eventually(t, "taken again", func() bool { return !right.finding("sync-refused") })
 	pause()
 	write(t, right.path("etc/web/mime"), "changed here\n")
 	eventually(t, "put back as this image has it", func() bool { return right.read("etc/web/mime") == "new\n" })
@@ -211,5 +220,21 @@ func TestImageRecords(t *testing.T) {
 	must(t, err)
 	if len(all) == 0 || slices.ContainsFunc(list, func(e state.Event) bool { return e.ID == all[0].ID }) {
 		t.Errorf("%d commits about the image; the list has %+v", len(all), list)
+	}
+}
+
+// TestLineOf: the forms in which checkers name a line.
+func TestLineOf(t *testing.T) {
+	for output, want := range map[string]int{
+		"AH00526: Syntax error on line 3 of /etc/web/a.conf:\nInvalid command": 3,
+		"/etc/web/a.conf:12:2: unknown key":                                    12,
+		"error in /etc/web/a.conf line 7: Unknown setting":                     7,
+		`syntax error in file "/etc/web/a.conf", line 9`:                       9,
+		"/etc/web/a.conf.bak:4: x":                                             0,
+		"something else":                                                       0,
+	} {
+		if got := lineOf(output, "etc/web/a.conf"); got != want {
+			t.Errorf("lineOf(%q) = %d; want %d", output, got, want)
+		}
 	}
 }
