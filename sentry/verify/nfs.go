@@ -20,7 +20,7 @@ func NFS(ctx context.Context, t Target) Outcome {
 	uid, err := strconv.ParseUint(t.Param("uid", "610"), 10, 32)
 	port, err2 := strconv.ParseUint(t.Param("portmap", "111"), 10, 16)
 	if err := errors.Join(err, err2); err != nil {
-		return Outcome{Unknown, "uid or portmap is not a number", "Correct the probe in the service pack."}
+		return misnamed("uid or portmap is not a number")
 	}
 	next := fmt.Sprintf("On %s look at the file shares (NFS): `atlas service list`, its log, and /etc/exports.", t.Server)
 	user := nfs3.Cred{UID: uint32(uid), GID: uint32(uid)}
@@ -45,7 +45,7 @@ func NFS(ctx context.Context, t Target) Outcome {
 			return failed(export, err, next)
 		}
 		if f.UID == 0 {
-			return Outcome{Fail, export + ": what a client's root writes belongs to the server's root", "Take no_root_squash off the export: /etc/exports, /etc/exports.d; then `atlas service reload nfs`."}
+			return alarm(export+": what a client's root writes belongs to the server's root", "Take no_root_squash off the export: /etc/exports, /etc/exports.d; then `atlas service reload nfs`.")
 		}
 	}
 	return Outcome{Status: Pass, Evidence: export + ": wrote, read back and deleted a file; a client's root is nobody here"}
