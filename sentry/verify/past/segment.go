@@ -28,10 +28,8 @@ const (
 	maxBody   = 1 << 20
 )
 
-var (
-	mark       = []byte{0xa7, 0x1a}                //nolint:gochecknoglobals // a constant
-	castagnoli = crc32.MakeTable(crc32.Castagnoli) //nolint:gochecknoglobals // a constant
-)
+// mark begins a frame, so that the next can be found behind damage.
+const mark = "\xa7\x1a"
 
 // batch is all of one span.
 type batch struct {
@@ -48,7 +46,8 @@ func frame(b []byte, kind byte, body []byte) []byte {
 }
 
 func checksum(kind byte, body []byte) uint32 {
-	return crc32.Update(crc32.Checksum([]byte{kind}, castagnoli), castagnoli, body)
+	t := crc32.MakeTable(crc32.Castagnoli) // made once by the library
+	return crc32.Update(crc32.Checksum([]byte{kind}, t), t, body)
 }
 
 // segment is one as it is read.
@@ -61,7 +60,7 @@ type segment struct {
 func (s *segment) read(data []byte, take func(batch)) {
 	s.names = map[uint64]Series{}
 	for at := 0; at < len(data); {
-		next := bytes.Index(data[at:], mark)
+		next := bytes.Index(data[at:], []byte(mark))
 		if next < 0 {
 			return
 		}
@@ -91,7 +90,7 @@ func (s *segment) read(data []byte, take func(batch)) {
 
 // whole is the frame at the beginning of data, if it is one.
 func whole(data []byte) (kind byte, body []byte, ok bool) {
-	if len(data) < frameHead || !bytes.HasPrefix(data, mark) {
+	if len(data) < frameHead || string(data[:2]) != mark {
 		return 0, nil, false
 	}
 	n := binary.LittleEndian.Uint32(data[3:])
