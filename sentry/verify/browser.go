@@ -50,6 +50,7 @@ func Browser(ctx context.Context, t Target) Outcome {
 	c := exec.CommandContext(ctx, program,
 		// Its own sandbox needs rights that nobody has not; the page is the site's own.
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-extensions", "--disable-background-networking", "--no-first-run", "--mute-audio",
+		"--log-level=2", // errors
 		"--user-data-dir="+dir, "--host-resolver-rules=MAP * "+at, "--ignore-certificate-errors", "--virtual-time-budget=5000", "--dump-dom",
 		scheme+"://"+host+path)
 	c.Env = []string{"HOME=" + dir, "TMPDIR=" + dir, "PATH=/usr/bin:/bin", "LANG=C.UTF-8"}
@@ -64,7 +65,7 @@ func Browser(ctx context.Context, t Target) Outcome {
 		return failed("open "+path+" in the browser", ctx.Err(), next)
 	}
 	if err != nil {
-		return unknown(fmt.Sprintf("the browser ended early: %v: %s", err, said.line()), "Report this to the vendor.")
+		return unknown(fmt.Sprintf("the browser ended early: %v: %s", err, said.last()), "Report this to the vendor.")
 	}
 	seen := fmt.Sprintf("%s in the browser: %s", path, size(page.Len()))
 	if !strings.Contains(page.String(), text) {

@@ -90,6 +90,17 @@ func (h *head) Write(p []byte) (int, error) {
 func (h *head) line() string {
 	line, _, _ := strings.Cut(strings.TrimSpace(h.String()), "\n")
 	line, _, _ = strings.Cut(line, "|")
+	return printable(line)
+}
+
+// last is the last line.
+func (h *head) last() string {
+	text := strings.TrimSpace(h.String())
+	return printable(text[strings.LastIndexByte(text, '\n')+1:])
+}
+
+// printable is a line of a program's words, fit to be shown.
+func printable(line string) string {
 	line = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return ' '

@@ -224,7 +224,8 @@ func (r *Runner) loop(ctx context.Context, c *running) {
 		switch {
 		case status == Pass, status == NotApplicable:
 			backoff = 2 * r.set.Quick
-		case status == Skipped: // what it waits for comes with a kick
+		case status == Skipped: // what it waits for comes with a kick, mostly; to ask costs nothing
+			wait = min(5*r.set.Quick, every)
 		case soft:
 			wait = min(time.Duration(bad)*r.set.Quick, every)
 		default:

@@ -18,7 +18,7 @@ import (
 
 // TLS looks at the certificate that a service presents, as its clients do: whom it is for, until when, and whether its chain leads to one that
 // is trusted (RFC 5280, 6). Parameters: port ("443"), starttls (how encryption is begun: "" from the start, "smtp", "imap", "ldap" or
-// "pgsql"), host (the name that clients use; the site's host name), trust (a file of trusted certificates, PEM; the system's), days (before
+// "pgsql"), host (the name that clients use; the site's host name), trust (a file of certificates that are trusted beside the system's, PEM), days (before
 // the end that it warns, "21").
 func TLS(ctx context.Context, t Target) Outcome {
 	port, host := t.Param("port", "443"), t.Param("host", t.Hostname)
@@ -77,26 +77,24 @@ func judgeChain(chain []*x509.Certificate, roots *x509.CertPool, host string, no
 	}
 }
 
-// trusted reads certificates that may stand at the end of a chain: those that are their own issuer. A server's own bought certificate may be in
-// the file, too, and must not vouch for itself. "" gives the system's, as nil.
+// trusted gives the system's roots, and those of file ("" = none) that may stand at the end of a chain: those that are their own issuer. A
+// server's own bought certificate may be in the file, too, and must not vouch for itself.
 func trusted(file string) (*x509.CertPool, error) {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
 	if file == "" {
-		return nil, nil
+		return pool, nil
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("the trusted certificates cannot be read: %w", err)
 	}
-	pool := x509.NewCertPool()
-	n := 0
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		if c, err := x509.ParseCertificate(block.Bytes); err == nil && bytes.Equal(c.RawSubject, c.RawIssuer) {
 			pool.AddCert(c)
-			n++
 		}
-	}
-	if n == 0 {
-		return nil, fmt.Errorf("%s holds no trusted certificate", file)
 	}
 	return pool, nil
 }
