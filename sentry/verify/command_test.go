@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -54,9 +55,7 @@ func TestCommand(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("SECRET_OF_SENTRY", "1")
 			params := map[string]string{"command": script(t, dir, string(rune('a'+i)), c.text) + " arg"}
-			for k, v := range c.params {
-				params[k] = v
-			}
+			maps.Copy(params, c.params)
 			limit := 30 * time.Second // on a busy machine
 			if strings.HasPrefix(c.name, "hangs") {
 				limit = time.Second

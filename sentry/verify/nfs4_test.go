@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
+	"maps"
 	"net"
 	"strings"
 	"testing"
@@ -213,9 +214,7 @@ func TestNFS4(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			target := at(t, c.server.serve(t), map[string]string{"version": "4"})
-			for k, v := range c.params {
-				target.Params[k] = v
-			}
+			maps.Copy(target.Params, c.params)
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			got := NFS(ctx, target)

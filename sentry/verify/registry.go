@@ -40,55 +40,68 @@ func everyKind() []string { return []string{"timeout", "every", "secret"} }
 func Kinds() map[string]Kind {
 	return map[string]Kind{
 		"browser": {
-			Browser, []string{"scheme", "port", "path", "host", "contains"},
+			Browser,
+			[]string{"scheme", "port", "path", "host", "contains"},
 			"A page that needs code in the client comes up in a real browser (Chromium, where the image carries it).", "",
 		},
 		"command": {
-			Command, []string{"command", "host", "port"},
+			Command,
+			[]string{"command", "host", "port"},
 			"A program of the pack, run as nobody, says pass, warning, failure or unknown by its exit status 0 to 3, as monitoring plugins do.", "",
 		},
 		"dns": {
-			DNS, []string{"port", "name", "type", "contains"},
+			DNS,
+			[]string{"port", "name", "type", "contains"},
 			"A record is told from the server's own data, over UDP and over TCP.", "53",
 		},
 		"http": {
-			HTTP, []string{"scheme", "port", "path", "host", "status", "contains", "sha256", "user", "unauthorized"},
+			HTTP,
+			[]string{"scheme", "port", "path", "host", "status", "contains", "sha256", "user", "unauthorized"},
 			"A page comes with the right status and content, under the right name; what asks for a password refuses none and a wrong one.", "80",
 		},
 		"imap": {
-			IMAP, []string{"port", "user", "tls"},
+			IMAP,
+			[]string{"port", "user", "tls"},
 			"The inbox opens, encrypted; a wrong password is refused.", "",
 		},
 		"kerberos": {
-			Kerberos, []string{"port", "realm", "user", "service"},
+			Kerberos,
+			[]string{"port", "realm", "user", "service"},
 			"A login (AS) and a ticket for a service (TGS) are given, with no ticket kept from before; a wrong password is refused.", "88",
 		},
 		"ldap": {
-			LDAP, []string{"port", "base", "user", "attribute", "tls"},
+			LDAP,
+			[]string{"port", "base", "user", "attribute", "tls"},
 			"Login with STARTTLS or TLS, search, change and read back; a wrong password, a password in clear and a search without login are refused.", "389",
 		},
 		"mail": {
-			Mail, []string{"port", "imap", "user", "to", "tls"},
+			Mail,
+			[]string{"port", "imap", "user", "to", "tls"},
 			"A message that is handed in is delivered, and fetched from the inbox as it was sent.", "",
 		},
 		"mysql": {
-			MySQL, []string{"port", "user", "database", "table", "scratch", "forbidden"},
+			MySQL,
+			[]string{"port", "user", "database", "table", "scratch", "forbidden"},
 			"A row that must be there is read, another written, read back and deleted, with TLS; a wrong password and others' tables are refused.", "",
 		},
 		"nfs": {
-			NFS, []string{"export", "uid", "portmap", "version", "port"},
+			NFS,
+			[]string{"export", "uid", "portmap", "version", "port"},
 			"A file is written, read back and deleted over NFS 3 or 4; a client's root is nobody on the server.", "111",
 		},
 		"ntp": {
-			NTP, []string{"port", "offset"},
+			NTP,
+			[]string{"port", "offset"},
 			"The time is told, and is that of the server that asks.", "",
 		},
 		"nut": {
-			NUT, []string{"port", "ups"},
+			NUT,
+			[]string{"port", "ups"},
 			"The UPSes are listed and each tells its state.", "3493",
 		},
 		"pgsql": {
-			PgSQL, []string{"port", "user", "database", "table", "scratch", "forbidden"},
+			PgSQL,
+			[]string{"port", "user", "database", "table", "scratch", "forbidden"},
 			"A row that must be there is read, another written, read back and deleted, with TLS; a wrong password and others' tables are refused.", "5432",
 		},
 		"ping": {
@@ -96,23 +109,28 @@ func Kinds() map[string]Kind {
 			"The address answers echo requests.", "",
 		},
 		"smb": {
-			SMB, []string{"port", "share", "user", "file", "contains", "write", "auth", "realm", "kdc_port", "service"},
+			SMB,
+			[]string{"port", "share", "user", "file", "contains", "write", "auth", "realm", "kdc_port", "service"},
 			"A file of the share is read, another written, read back and deleted (or writing is refused); a wrong password and guests are refused.", "445",
 		},
 		"smtp": {
-			SMTP, []string{"port", "accept", "refuse", "open", "user", "tls"},
+			SMTP,
+			[]string{"port", "accept", "refuse", "open", "user", "tls"},
 			"Mail for the site is taken, encrypted; mail for others and wrong passwords are refused.", "",
 		},
 		"ssh": {
-			SSH, []string{"port", "user", "key", "passwords"},
+			SSH,
+			[]string{"port", "user", "key", "passwords"},
 			"The host key is used; a wrong password and an unknown key are refused, and the verification key, where there is one, lets in.", "",
 		},
 		"tcp": {
-			TCP, []string{"port", "expect"},
+			TCP,
+			[]string{"port", "expect"},
 			"The port accepts a connection, and greets as it should.", "",
 		},
 		"tls": {
-			TLS, []string{"port", "starttls", "host", "trust", "days"},
+			TLS,
+			[]string{"port", "starttls", "host", "trust", "days"},
 			"The certificate is for the site's name, in time, and its chain leads to one that is trusted.", "",
 		},
 	}

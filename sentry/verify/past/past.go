@@ -236,10 +236,7 @@ func (s *Store) rollUp(now time.Time) error {
 	if s.rolled >= until {
 		return nil
 	}
-	from := until - int64(KeepMinutes/time.Hour)
-	if s.rolled > from {
-		from = s.rolled
-	}
+	from := max(s.rolled, until-int64(KeepMinutes/time.Hour))
 	have := map[int64]bool{}
 	if err := s.scan("h-", from*60, until*60, func(b batch) { have[b.start/60] = true }); err != nil {
 		return err

@@ -95,7 +95,7 @@ func TestGraph(t *testing.T) {
 	}
 	want("hours from minutes", s)
 	c.Time = day.Add(2*time.Hour + 3*time.Minute)
-	s.Add(page, c.Time.Add(-time.Minute), verify.Unknown, 0)
+	s.Add(page, c.Add(-time.Minute), verify.Unknown, 0)
 	write(t, s, false)
 	if n := files(t, dir, "h-"); n != 1 {
 		t.Fatalf("%d segments of hours; want 1", n)
