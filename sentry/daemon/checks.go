@@ -40,6 +40,9 @@ func (d *Daemon) checks() []verify.Check {
 			}
 			watched := map[string]bool{} // ports: one look is enough for all probes of it
 			for _, pr := range k.Probes {
+				if !d.runsAll(t, pr.Needs) {
+					continue
+				}
 				c := d.packCheck(t, k, pr)
 				if port := d.cfg.Kinds[pr.Kind].WatchPort(pr.Params); port != "" && !watched[port] {
 					watched[port] = true
@@ -80,6 +83,17 @@ func (d *Daemon) runs(t target, k pack.Pack) bool {
 	return false
 }
 
+// runsAll tells whether t runs all the packs with these names.
+func (d *Daemon) runsAll(t target, names []string) bool {
+	for _, n := range names {
+		i := slices.IndexFunc(d.packs, func(k pack.Pack) bool { return k.Name == n })
+		if i < 0 || !d.runs(t, d.packs[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 // stateOf is t's newest state that is still evidence, or nil.
 func (d *Daemon) stateOf(t target) *initapi.State {
 	d.mu.Lock()
@@ -114,6 +128,11 @@ func (d *Daemon) packCheck(t target, k pack.Pack, pr pack.Probe) verify.Check {
 		at, out, ok := d.where(t, k, conf)
 		if !ok {
 			return out
+		}
+		for _, n := range pr.Needs {
+			if st := d.stateOf(t); st != nil && starting(st, n) {
+				return verify.Outcome{Status: verify.Skipped, Evidence: n + ", which it needs, is just being started"}
+			}
 		}
 		return d.transact(ctx, t, k, pr, kind.Run, conf, at)
 	}
@@ -164,7 +183,7 @@ func (d *Daemon) where(t target, k pack.Pack, conf siteconf.Site) (place, verify
 	if st != nil && st.State != initapi.Serving {
 		return place{}, verify.Outcome{Status: verify.Skipped, Evidence: t.name + " is " + site.StateWord(st)}, false
 	}
-	if st != nil && starting(st, k) {
+	if st != nil && starting(st, k.Name) {
 		return place{}, verify.Outcome{Status: verify.Skipped, Evidence: "it is just being started"}, false
 	}
 	own := k.Address == pack.AddressOwn
@@ -195,10 +214,10 @@ func (d *Daemon) where(t target, k pack.Pack, conf siteconf.Site) (place, verify
 	return place{address: a}, verify.Outcome{}, true
 }
 
-// starting tells whether init is still starting service k: what does not answer then is no fault.
-func starting(st *initapi.State, k pack.Pack) bool {
+// starting tells whether init is still starting a service: what does not answer then is no fault.
+func starting(st *initapi.State, service string) bool {
 	return slices.ContainsFunc(st.Services, func(s initapi.Service) bool {
-		return s.Name == k.Name && s.State == "starting" && s.Restarts == 0
+		return s.Name == service && s.State == "starting" && s.Restarts == 0
 	})
 }
 

@@ -110,7 +110,7 @@ func Kinds() map[string]Kind {
 		},
 		"smb": {
 			SMB,
-			[]string{"port", "share", "user", "file", "contains", "write", "auth", "realm", "kdc_port", "service"},
+			[]string{"port", "share", "user", "file", "contains", "write", "closed", "auth", "realm", "kdc_port", "service"},
 			"A file of the share is read, another written, read back and deleted (or writing is refused); a wrong password and guests are refused.", "445",
 		},
 		"smtp": {

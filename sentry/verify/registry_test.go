@@ -1,10 +1,37 @@
 package verify
 
 import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 )
+
+var update = flag.Bool("update", false, "write README.md anew")
+
+// TestReadme holds the list for pack authors against the registry.
+func TestReadme(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("# Kinds of probe\n\nFor authors of service packs; made from `registry.go` by `go test ./sentry/verify -run Readme -update`. What a parameter means, and its\n" +
+		"default, stands before each kind's function. All kinds take `timeout` (of a run, 10s), `every` (between two runs, 30s) and `secret` (the file of the\n" +
+		"password, /etc/atlas/verify.secret).\n\n| kind | proves | parameters |\n| --- | --- | --- |\n")
+	kinds := Kinds()
+	for _, name := range slices.Sorted(maps.Keys(kinds)) {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", name, kinds[name].Proves, strings.Join(kinds[name].Params, ", "))
+	}
+	if *update {
+		if err := os.WriteFile("README.md", []byte(b.String()), 0o644); err != nil { //nolint:gosec // a document
+			t.Fatal(err)
+		}
+	}
+	have, err := os.ReadFile("README.md")
+	if err != nil || string(have) != b.String() {
+		t.Errorf("README.md is not as the registry has it (%v); run go test ./sentry/verify -run Readme -update", err)
+	}
+}
 
 func TestKinds(t *testing.T) {
 	for name, k := range Kinds() {

@@ -21,7 +21,7 @@ import (
 // is there, writes one of its own, reads it back and deletes it. A wrong password must be refused, and so must who has no account (a guest).
 // Parameters: share ("verify"), user ("atlas-verify"), port ("445"), file (a file that must be there; "" = none), contains (text in it),
 // write ("no" = only read, "refused" = must not be possible), auth ("kerberos"; else NTLM), and for Kerberos realm, service
-// ("cifs/NAME", both needed) and kdc_port ("88").
+// ("cifs/NAME", both needed) and kdc_port ("88"); closed (a share that is not for the verification account: it warns if that opens it).
 func SMB(ctx context.Context, t Target) Outcome {
 	if t.Secret == "" {
 		return noSecret(t)
@@ -49,7 +49,19 @@ func SMB(ctx context.Context, t Target) Outcome {
 		return failed("open share "+p.share, err, p.next)
 	}
 	defer func() { _ = m.Umount() }()
-	return p.use(m.WithContext(ctx))
+	out := p.use(m.WithContext(ctx))
+	if closed := t.Param("closed", ""); closed != "" && out.Status == Pass {
+		begin(ctx, stepRefusal)
+		switch other, err := s.Mount(closed); {
+		case err == nil:
+			_ = other.Umount()
+			return warning(out.Evidence+"; but the verification account, which has no rights, may open share "+closed, "If the share is not meant for everybody who has an account, see its `valid users`.")
+		case !errors.Is(err, os.ErrPermission) && !smbSays(err, statusBadName):
+			return failed("try share "+closed, err, p.next)
+		}
+		out.Evidence += ", and so is share " + closed
+	}
+	return out
 }
 
 type smbProbe struct {
@@ -180,6 +192,7 @@ const (
 	statusAccountRestriction = 0xC000006E
 	statusAccountDisabled    = 0xC0000072
 	statusNoSuchUser         = 0xC0000064
+	statusBadName            = 0xC00000CC // there is no such share
 	statusReadOnly           = 0xC00000A2 // media write protected
 )
 
