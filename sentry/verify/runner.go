@@ -305,6 +305,9 @@ func (r *Runner) note(c *running, out Outcome, steps []Step, now time.Time, took
 	res.Status, res.Stands, res.Flapping = out.Status, c.standing.stands, c.standing.flapping
 	res.Evidence, res.Next = c.standing.words(out)
 	res.At, res.Duration, res.Steps = now, took, steps
+	if n := len(res.History); n > 0 && out.Status == Skipped && res.History[n-1].Status == Skipped {
+		res.History = res.History[:n-1] // so that what was before does not fade while a service starts
+	}
 	res.History = append(res.History, Point{At: now, Status: out.Status, Duration: took})
 	if n := len(res.History) - r.set.History; n > 0 {
 		res.History = append([]Point(nil), res.History[n:]...)
