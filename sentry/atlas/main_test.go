@@ -104,8 +104,6 @@ func TestSetStartOnlyWhileHolding(t *testing.T) {
 }
 
 //go:fix inline
-func share(f float64) *float64 { return new(f) }
-
 func TestVerify(t *testing.T) {
 	now := time.Now()
 	probe := verify.Result{
@@ -137,7 +135,7 @@ func TestCommands(t *testing.T) {
 		"/v1/status":    site.Site{Name: "Miller", Readiness: site.Readiness{Verdict: initapi.VerdictNo, Reasons: []site.Reason{{Text: "RIGHT is gone."}}}},
 		"/v1/join-code": map[string]any{"code": "AAAAA-BBBBB", "expires": time.Now()},
 		"/v1/past": []past.Line{{Series: past.Series{Observer: "left", Target: "right", Service: "apache", Probe: "page"}, Spans: []past.Span{
-			{Runs: 120, Failed: 6, Availability: new(0.95), P50: 2 * time.Millisecond, P95: 5 * time.Millisecond}, {Runs: 121, Unknown: 1, Availability: share(1), P50: 3 * time.Millisecond, P95: 90 * time.Millisecond},
+			{Runs: 120, Failed: 6, Availability: new(0.95), P50: 2 * time.Millisecond, P95: 5 * time.Millisecond}, {Runs: 121, Unknown: 1, Availability: new(1.0), P50: 3 * time.Millisecond, P95: 90 * time.Millisecond},
 		}}},
 	})
 	for _, c := range []struct {

@@ -101,7 +101,8 @@ func TestNeeds(t *testing.T) {
 func TestHeed(t *testing.T) {
 	report := func(s verify.Status) *site.Report {
 		return &site.Report{Probes: []verify.Result{
-			{Target: "left", Service: "web", Probe: "page", Status: s}, {Target: "left", Service: "mail", Status: verify.Pass},
+			{Target: "left", Service: "web", Probe: "page", Status: s},
+			{Target: "left", Service: "mail", Status: verify.Pass},
 			{Target: "left", Service: "network", Status: verify.Fail, Minor: true},
 		}}
 	}
