@@ -53,7 +53,7 @@ func TestLoadPacks(t *testing.T) {
 // Each folder in testdata/bad has a pack with a mistake that only sentry's probe kinds show.
 func TestBadProbes(t *testing.T) {
 	for name, want := range map[string]string{
-		"probe-kind":  ":9: probes[0].kind: \"htpp\" is not a kind of probe; known: [dns http ",
+		"probe-kind":  ":9: probes[0].kind: \"htpp\" is not a kind of probe; known: [browser command dns http ",
 		"probe-param": ":10: probes[0].params: probe kind http has no parameter \"pth\"; it has [",
 	} {
 		p, err := profile.Parse("p.yaml", []byte(head))

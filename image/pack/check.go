@@ -307,6 +307,11 @@ func (l *loaded) checkProbes() error {
 			return l.f.Errorf(key+".kind", "is missing")
 		}
 		names[p.Name] = true
+		for j, n := range p.Needs {
+			if !siteconf.ValidName(n) || n == l.Name {
+				return l.f.Errorf(fmt.Sprintf("%s.needs[%d]", key, j), "%q is not the name of another pack", n)
+			}
+		}
 		for k, v := range p.Params {
 			if err := checkTemplate(l.f, key+".params."+k, v); err != nil {
 				return err

@@ -164,6 +164,7 @@ type Probe struct {
 	Name   string            `yaml:"name" json:"name"`
 	Title  string            `yaml:"title" json:"title"` // for people: "PHP page from the database"
 	Kind   string            `yaml:"kind" json:"kind"`
+	Needs  []string          `yaml:"needs,omitempty" json:"needs,omitempty"`   // other packs without which there is nothing to probe: where one does not run, or is not in the image, it is left out
 	Params map[string]string `yaml:"params,omitempty" json:"params,omitempty"` // keys in lower case
 }
 

@@ -72,7 +72,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	_ = f.MarkHidden("init-socket")
 	_ = f.MarkHidden("sentry-socket")
 	root.AddCommand(a.statusCommand(), a.powerCommand(), a.setCommand(), a.serviceCommand(), a.bootCommand(), a.joinCommand(),
-		a.historyCommand(), a.showCommand(), a.diffCommand(), a.blameCommand(), a.rollbackCommand(), a.releaseCommand(), a.resyncCommand(), a.findingsCommand(), a.commitUpgradeCommand())
+		a.historyCommand(), a.showCommand(), a.diffCommand(), a.blameCommand(), a.rollbackCommand(), a.releaseCommand(), a.resyncCommand(), a.findingsCommand(), a.verifyCommand(), a.commitUpgradeCommand())
 	return root.ExecuteContext(ctx)
 }
 

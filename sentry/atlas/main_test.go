@@ -12,6 +12,8 @@ import (
 	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/site"
+	"sayasystems.com/atlas/sentry/verify"
+	"sayasystems.com/atlas/sentry/verify/past"
 )
 
 // server plays init or sentry on a Unix socket and keeps what was posted.
@@ -101,6 +103,29 @@ func TestSetStartOnlyWhileHolding(t *testing.T) {
 	}
 }
 
+//go:fix inline
+func TestVerify(t *testing.T) {
+	now := time.Now()
+	probe := verify.Result{
+		Observer: "left", Target: "right", Service: "apache", Probe: "page", Status: verify.Pass, Stands: verify.Pass, Evidence: "200", At: now, Every: time.Minute,
+		Duration: 3 * time.Millisecond, Steps: []verify.Step{{Name: "connect", Duration: time.Millisecond}},
+	}
+	soft, old, flapping := probe, probe, probe
+	soft.Probe, soft.Status, soft.Evidence, soft.Next = "soft", verify.Fail, "reset", "Look."
+	old.Probe, old.At = "old", now.Add(-time.Hour)
+	flapping.Probe, flapping.Stands, flapping.Flapping, flapping.Evidence = "flapping", verify.Warn, true, "comes and goes"
+	socket, _ := server(t, map[string]any{"/v1/status": site.Site{At: now, Servers: []site.Server{{Name: "left", Probes: []verify.Result{soft, probe, old, flapping}}}}})
+	var out strings.Builder
+	if err := run(t.Context(), []string{"--sentry-socket", socket, "verify", "apache"}, strings.NewReader(""), &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"RIGHT\n", "pass     apache      page ", "again    apache      soft", "→ Look.", "too old  apache      old", "warn     apache      flapping", "connect 1.0 ms", "3.0 ms  200"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("atlas verify says\n%swithout %q", out.String(), want)
+		}
+	}
+}
+
 func TestCommands(t *testing.T) {
 	socket, posted := server(t, map[string]any{
 		"/v1/state": initapi.State{Server: "left", State: initapi.Serving, Ready: true, Role: roles.Primary, Services: []initapi.Service{{Name: "apache", Title: "Web server", State: "ready"}}},
@@ -109,6 +134,9 @@ func TestCommands(t *testing.T) {
 	sentry, _ := server(t, map[string]any{
 		"/v1/status":    site.Site{Name: "Miller", Readiness: site.Readiness{Verdict: initapi.VerdictNo, Reasons: []site.Reason{{Text: "RIGHT is gone."}}}},
 		"/v1/join-code": map[string]any{"code": "AAAAA-BBBBB", "expires": time.Now()},
+		"/v1/past": []past.Line{{Series: past.Series{Observer: "left", Target: "right", Service: "apache", Probe: "page"}, Spans: []past.Span{
+			{Runs: 120, Failed: 6, Availability: new(0.95), P50: 2 * time.Millisecond, P95: 5 * time.Millisecond}, {Runs: 121, Unknown: 1, Availability: new(1.0), P50: 3 * time.Millisecond, P95: 90 * time.Millisecond},
+		}}},
 	})
 	for _, c := range []struct {
 		args []string
@@ -119,6 +147,8 @@ func TestCommands(t *testing.T) {
 		{[]string{"boot"}, "1.0 s  labels"},
 		{[]string{"service", "list"}, "apache       ready"},
 		{[]string{"service", "restart", "apache"}, "restart ordered"},
+		{[]string{"verify"}, "Nothing is probed"},
+		{[]string{"verify", "--past", "24h"}, "right    apache      page                  241       6      97.500 %     3.0 ms      90.0 ms"},
 		{[]string{"join-code"}, "AAAAA-BBBBB\nValid once"},
 		{[]string{"power", "off"}, "goes off"},
 		{[]string{"set", "add", "2", "--serial", "X"}, "bay 2"},

@@ -67,7 +67,11 @@ func (a *app) printSite(s site.Site) {
 		a.printStanding(s, v)
 		for _, p := range v.Probes {
 			if p.Status != verify.Pass && p.Status != verify.NotApplicable {
-				fmt.Fprintf(a.out, "  probe of %s: %s: %s: %s\n", p.Target, p.Title, p.Status, p.Evidence)
+				again := ""
+				if p.Soft() {
+					again = " (seen once; being verified again)"
+				}
+				fmt.Fprintf(a.out, "  probe of %s: %s: %s%s: %s\n", p.Target, p.Title, p.Status, again, p.Evidence)
 			}
 		}
 	}

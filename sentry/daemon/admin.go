@@ -14,6 +14,7 @@ import (
 //
 //	GET  /v1/status              site.Site
 //	POST /v1/join-code?renew=1   peers.Offer
+//	GET  /v1/past                []past.Line; ?from=2026-03-04T05:06:07Z (a day ago) &to= (now) &step=hour|minute &observer= &target= &service= &probe=
 //	GET  /v1/sync                state.Status
 //	GET  /v1/history             []state.Event, the newest first; ?path= (without the first /) &limit=50 &before=COMMIT &local=1 &line=kept-…
 //	GET  /v1/history/{commit}    state.Shown; ?path=
@@ -43,6 +44,7 @@ func (d *Daemon) serveAdmin(ctx context.Context) error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { reply(w, d.Site(), nil) })
+	mux.HandleFunc("GET /v1/past", d.servePast)
 	mux.HandleFunc("POST /v1/join-code", func(w http.ResponseWriter, r *http.Request) {
 		off, err := d.JoinCode(r.URL.Query().Get("renew") != "")
 		reply(w, off, err)

@@ -38,8 +38,17 @@ func (d *Daemon) checks() []verify.Check {
 			if !d.runs(t, k) {
 				continue
 			}
+			watched := map[string]bool{} // ports: one look is enough for all probes of it
 			for _, pr := range k.Probes {
-				out = append(out, d.packCheck(t, k, pr))
+				if !d.runsAll(t, pr.Needs) {
+					continue
+				}
+				c := d.packCheck(t, k, pr)
+				if port := d.cfg.Kinds[pr.Kind].WatchPort(pr.Params); port != "" && !watched[port] {
+					watched[port] = true
+					c.Watch = d.watch(t, k, port)
+				}
+				out = append(out, c)
 			}
 		}
 		if !t.self {
@@ -72,6 +81,17 @@ func (d *Daemon) runs(t target, k pack.Pack) bool {
 		}
 	}
 	return false
+}
+
+// runsAll tells whether t runs all the packs with these names.
+func (d *Daemon) runsAll(t target, names []string) bool {
+	for _, n := range names {
+		i := slices.IndexFunc(d.packs, func(k pack.Pack) bool { return k.Name == n })
+		if i < 0 || !d.runs(t, d.packs[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // stateOf is t's newest state that is still evidence, or nil.
@@ -109,9 +129,25 @@ func (d *Daemon) packCheck(t target, k pack.Pack, pr pack.Probe) verify.Check {
 		if !ok {
 			return out
 		}
-		return d.transact(ctx, t, k, pr, kind, conf, at)
+		for _, n := range pr.Needs {
+			if st := d.stateOf(t); st != nil && starting(st, n) {
+				return verify.Outcome{Status: verify.Skipped, Evidence: n + ", which it needs, is just being started"}
+			}
+		}
+		return d.transact(ctx, t, k, pr, kind.Run, conf, at)
 	}
 	return c
+}
+
+// watch looks whether t's service k accepts connections at port, if it is meant to.
+func (d *Daemon) watch(t target, k pack.Pack, port string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		at, _, ok := d.where(t, k, d.settings())
+		if !ok {
+			return verify.ErrNoWatch
+		}
+		return verify.Connects(ctx, at.address, verify.Target{PortBase: at.portBase}.Port(port))
+	}
 }
 
 // settings are the site's, as they stand in /etc; empty before a set is started: then probes do without a host name. The file is read when it has
@@ -147,7 +183,7 @@ func (d *Daemon) where(t target, k pack.Pack, conf siteconf.Site) (place, verify
 	if st != nil && st.State != initapi.Serving {
 		return place{}, verify.Outcome{Status: verify.Skipped, Evidence: t.name + " is " + site.StateWord(st)}, false
 	}
-	if st != nil && starting(st, k) {
+	if st != nil && starting(st, k.Name) {
 		return place{}, verify.Outcome{Status: verify.Skipped, Evidence: "it is just being started"}, false
 	}
 	own := k.Address == pack.AddressOwn
@@ -178,14 +214,14 @@ func (d *Daemon) where(t target, k pack.Pack, conf siteconf.Site) (place, verify
 	return place{address: a}, verify.Outcome{}, true
 }
 
-// starting tells whether init is still starting service k: what does not answer then is no fault.
-func starting(st *initapi.State, k pack.Pack) bool {
+// starting tells whether init is still starting a service: what does not answer then is no fault.
+func starting(st *initapi.State, service string) bool {
 	return slices.ContainsFunc(st.Services, func(s initapi.Service) bool {
-		return s.Name == k.Name && s.State == "starting" && s.Restarts == 0
+		return s.Name == service && s.State == "starting" && s.Restarts == 0
 	})
 }
 
-func (d *Daemon) transact(ctx context.Context, t target, k pack.Pack, pr pack.Probe, kind verify.Kind, conf siteconf.Site, at place) verify.Outcome {
+func (d *Daemon) transact(ctx context.Context, t target, k pack.Pack, pr pack.Probe, kind verify.Run, conf siteconf.Site, at place) verify.Outcome {
 	vars := pack.Vars{Management: t.address, Server: t.name, Site: conf.Site, SiteName: conf.Name, StateDir: d.cfg.StateDir}.WithSite(conf, k)
 	vars.Address = at.address
 	if k.Address != pack.AddressOwn {
@@ -215,10 +251,10 @@ func (d *Daemon) transact(ctx context.Context, t target, k pack.Pack, pr pack.Pr
 // ping tells of the network; it never stands in the way of a swap, since the services' own probes do.
 func (d *Daemon) ping(server, name, title, addr string) verify.Check {
 	return verify.Check{Target: server, Service: "network", Probe: name, Title: title, Minor: true, Timeout: 5 * time.Second, Run: func(ctx context.Context) verify.Outcome {
-		ping := d.cfg.Kinds["ping"]
-		if ping == nil {
+		ping, ok := d.cfg.Kinds["ping"]
+		if !ok {
 			return verify.Outcome{Status: verify.NotApplicable, Evidence: "no ping here"}
 		}
-		return ping(ctx, verify.Target{Address: addr, Server: server, Observer: d.server.Name})
+		return ping.Run(ctx, verify.Target{Address: addr, Server: server, Observer: d.server.Name})
 	}}
 }

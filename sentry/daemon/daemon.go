@@ -80,7 +80,8 @@ type Daemon struct {
 	log    *slog.Logger
 	hub    hub
 
-	sync synchronizer
+	sync   synchronizer
+	record recorder
 
 	site struct { // what settings has read
 		sync.Mutex
@@ -121,7 +122,7 @@ func New(cfg Config) (*Daemon, error) {
 	}
 	d.own.err = errors.New("not asked yet")
 	d.sync.d = d
-	d.runner = verify.NewRunner(verify.Settings{Observer: server.Name, Interval: cfg.Interval, History: 40, Log: log, Changed: d.hub.publish})
+	d.runner = verify.NewRunner(verify.Settings{Observer: server.Name, Interval: cfg.Interval, History: 40, Log: log, Changed: d.hub.publish, Ran: d.record.ran})
 	d.packs, d.packErr = pack.LoadAll(cfg.PacksDir)
 	if d.packErr != nil {
 		log.Error("service packs unreadable", "err", d.packErr)
@@ -136,6 +137,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	srv := peers.NewServer(d.id, d.book, d.offers, d, d.log)
 	srv.Handle("/v1/sync/", d.sync.pinned)
 	g.Go(func() error { return d.sync.run(ctx) })
+	g.Go(func() error { return d.record.run(ctx, d) })
 	g.Go(func() error { return d.cycle(ctx) })
 	g.Go(func() error { return d.serve(ctx, "peers", d.cfg.PeerPort, srv.Serve) })
 	g.Go(func() error { return d.serve(ctx, "page", d.cfg.PagePort, d.servePage) })

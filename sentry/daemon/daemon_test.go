@@ -100,7 +100,7 @@ func newBox(t *testing.T, n int, name, addr string, role roles.Role, ports [2]in
 			}
 			return st
 		},
-		Kinds: map[string]verify.Kind{"http": verify.HTTP}, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Kinds: map[string]verify.Kind{"http": {Run: verify.HTTP, Watch: "80"}}, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	must(t, err)
 	b.daemon = d

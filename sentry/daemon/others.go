@@ -10,6 +10,7 @@ import (
 
 	"sayasystems.com/atlas/image/siteconf"
 	"sayasystems.com/atlas/sentry/site"
+	"sayasystems.com/atlas/sentry/verify"
 )
 
 const (
@@ -28,6 +29,33 @@ type other struct {
 	asked  time.Time
 	busy   bool
 	mark   marks
+	seeing map[trouble]bool // what its probes see in trouble
+}
+
+// trouble is a service of a server that somebody's probe does not find well.
+type trouble struct{ target, service string }
+
+// troubles are those of r; nil if there is no report.
+func troubles(r *site.Report) map[trouble]bool {
+	if r == nil {
+		return nil
+	}
+	out := map[trouble]bool{}
+	for _, p := range r.Probes {
+		if !p.Minor && (p.Status == verify.Fail || p.Status == verify.Warn) {
+			out[trouble{p.Target, p.Service}] = true
+		}
+	}
+	return out
+}
+
+// heed has the services probed from here soon that another server has just seen in trouble: two see more, and sooner.
+func (d *Daemon) heed(was, now map[trouble]bool) {
+	for t := range now {
+		if !was[t] {
+			d.runner.Kick(func(target, service string) bool { return target == t.target && service == t.service })
+		}
+	}
 }
 
 // pollOthers asks every peer that was not asked lately, each on its own.
@@ -87,7 +115,10 @@ func (d *Daemon) ask(ctx context.Context, o *other, p siteconf.Peer) {
 	}
 	changed := m.differences(o.mark)
 	o.mark = m
+	saw, sees := o.seeing, troubles(o.report)
+	o.seeing = sees
 	d.mu.Unlock()
+	d.heed(saw, sees)
 	if ctx.Err() == nil && (err == nil) != (was == nil) {
 		if err != nil {
 			d.log.Warn("peer does not answer", "peer", p.Name, "err", err)

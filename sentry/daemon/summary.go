@@ -86,12 +86,12 @@ func Summary(s site.Site, server string) initapi.Summary {
 
 func countProbe(c *initapi.ProbeCount, r verify.Result, now time.Time) string {
 	switch {
-	case r.Status == verify.NotApplicable:
+	case r.Standing() == verify.NotApplicable:
 		return ""
-	case r.Stale(now), r.Status == verify.Unknown, r.Status == verify.Skipped:
+	case r.Stale(now), r.Standing() == verify.Unknown, r.Standing() == verify.Skipped:
 		c.Unknown++
 		return "unknown"
-	case r.Status == verify.Fail:
+	case r.Standing() == verify.Fail:
 		c.Fail++
 		return "fail"
 	}

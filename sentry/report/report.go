@@ -11,6 +11,7 @@
 //	POST /changes/release    asks, and sends on what is held back
 //	POST /changes/resync     asks, and with the plan that it showed lets a secondary take the primary's files; ?server=
 //	POST /findings/ack?id=   ends a finding about what has happened
+//	GET  /past               graphs of how available and how fast each service was, for those that keep it; ?span=day|week|quarter &service=
 //	GET  /api/v1/status      site.Site as JSON; session or HTTP basic auth (user admin)
 //	GET  /healthz            Health, without login and without secrets
 //
@@ -96,6 +97,7 @@ func New(src Source, o Options) (http.Handler, error) {
 	mux.HandleFunc("POST /logout", p.session(p.logout))
 	mux.HandleFunc("POST /join-code", p.session(p.joinCode))
 	p.changesRoutes(mux)
+	mux.HandleFunc("GET /past", p.seen(p.past))
 	mux.HandleFunc("GET /events", p.session(p.events))
 	mux.HandleFunc("GET /api/v1/status", p.status)
 	mux.HandleFunc("GET /healthz", p.healthz)

@@ -305,6 +305,9 @@ func networkOf(st site.Site, target site.Server) []probeView {
 // cell words one result; now is the observer's.
 func cell(observer string, r verify.Result, now time.Time) probeView {
 	v := probeView{Title: r.Title, Observer: observer, Evidence: r.Evidence, Next: r.Next}
+	if steps := r.StepWords(); steps != "" {
+		v.Evidence += " (" + steps + ")"
+	}
 	if r.Observer == "" {
 		v.Class, v.Word, v.Text, v.Evidence = "unknown", "not known", "", "no result from "+observer
 		return v
@@ -316,6 +319,10 @@ func cell(observer string, r verify.Result, now time.Time) probeView {
 		v.Class, v.Word, v.Text, v.Age = "unknown", "not run yet", "…", ""
 	case r.Stale(now):
 		v.Class, v.Word, v.Text = "unknown", "too old to count", "old"
+	case r.Soft():
+		v.Class, v.Word, v.Text = statusClass(r.Standing()), "seen to fail once, being verified again", "again"
+	case r.Flapping:
+		v.Class, v.Word, v.Text = statusClass(r.Standing()), "comes and goes", ms(r.Duration)
 	case r.Status == verify.Pass, r.Status == verify.Warn:
 		v.Text = ms(r.Duration)
 	case r.Status == verify.Fail:

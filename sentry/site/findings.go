@@ -129,7 +129,8 @@ func probeFindings(s Site) []initapi.Finding {
 			continue
 		}
 		for _, p := range v.Report.Probes {
-			if p.Status != verify.Fail && p.Status != verify.Warn {
+			stands := p.Standing() // trouble that was seen once is being looked at again, and is no finding yet
+			if stands != verify.Fail && stands != verify.Warn {
 				continue
 			}
 			k := key{p.Target, p.Service, p.Probe}
@@ -141,7 +142,7 @@ func probeFindings(s Site) []initapi.Finding {
 				continue
 			}
 			sev := "critical"
-			if p.Status == verify.Warn || p.Minor {
+			if stands == verify.Warn || p.Minor {
 				sev = "warning"
 			}
 			found[k] = &initapi.Finding{

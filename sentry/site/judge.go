@@ -213,13 +213,18 @@ func probeReason(p verify.Result, obs Server, now time.Time) (Reason, bool) {
 	if p.Stale(now.Add(obs.Ahead)) {
 		return Reason{Server: p.Target, Unknown: true, Text: where + ", was not verified lately.", Next: "Wait a minute."}, true
 	}
-	switch p.Status {
+	// Trouble that was seen once is being looked at again, and is no reason yet; what stood before stands.
+	switch p.Standing() {
 	case verify.Pass, verify.Warn, verify.NotApplicable:
 		return Reason{}, false
 	case verify.Fail:
 		return Reason{Server: p.Target, Text: where + ", fails: " + p.Evidence + ".", Next: p.Next}, true
 	}
-	return Reason{Server: p.Target, Unknown: true, Text: where + ", is not verified: " + p.Evidence + ".", Next: p.Next}, true
+	text := where + ", is not verified: " + p.Evidence + "."
+	if p.Soft() {
+		text = where + ", failed once and is being verified again: " + p.Evidence + "."
+	}
+	return Reason{Server: p.Target, Unknown: true, Text: text, Next: p.Next}, true
 }
 
 func names(list []Server) string {

@@ -17,17 +17,18 @@ func DNS(ctx context.Context, t Target) Outcome {
 	name, kind := t.Param("name", ""), strings.ToUpper(t.Param("type", "A"))
 	number, known := dns.StringToType[kind]
 	if name == "" || !known {
-		return Outcome{Unknown, "the probe names no record to ask for, or of an unknown type", "Correct the probe in the service pack."}
+		return misnamed("the probe names no record to ask for, or of an unknown type")
 	}
 	next := fmt.Sprintf("On %s look at the name service: `atlas service list`, and its log.", t.Server)
 	seen := ""
+	begin(ctx, stepTransaction)
 	for _, transport := range []string{"udp", "tcp"} {
 		records, err := lookup(ctx, t, transport, name, number)
 		if err != nil {
 			return failed("ask for "+kind+" "+name+" over "+strings.ToUpper(transport), err, next)
 		}
 		if seen = record(records, t.Param("contains", "")); seen == "" {
-			return Outcome{Fail, fmt.Sprintf("%s %s has %d records over %s, none with “%s”", kind, name, len(records), strings.ToUpper(transport), t.Param("contains", "")), next}
+			return failure(fmt.Sprintf("%s %s has %d records over %s, none with “%s”", kind, name, len(records), strings.ToUpper(transport), t.Param("contains", "")), next)
 		}
 	}
 	return Outcome{Status: Pass, Evidence: fmt.Sprintf("%s %s is %s, over UDP and TCP", kind, name, seen)}

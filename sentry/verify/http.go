@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -16,7 +17,7 @@ import (
 const maxPage = 1 << 20
 
 // HTTP gets a page over a new connection. Parameters: path ("/"), port ("80", with https "443"), scheme ("http"), host (the site's
-// host name), status ("200"), contains (text that must be in the page), user (sends the verification account's password),
+// host name), status ("200"), contains (text that must be in the page), sha256 (of the whole page, in hexadecimal), user (sends the verification account's password),
 // unauthorized (status that must answer when no password is sent, and when a wrong one is).
 func HTTP(ctx context.Context, t Target) Outcome {
 	scheme := t.Param("scheme", "http")
@@ -39,8 +40,12 @@ func HTTP(ctx context.Context, t Target) Outcome {
 			if err != nil {
 				return failed("GET "+path, unwrapURL(err), next)
 			}
+			if status/100 == 2 {
+				return alarm(fmt.Sprintf("GET %s %s: %d; expected %s: what is behind a password is shown to everybody", path, try.words, status, no),
+					"Look at the access rules of the page: .htaccess, and AllowOverride of its directory.")
+			}
 			if strconv.Itoa(status) != no {
-				return Outcome{Fail, fmt.Sprintf("GET %s %s: %d; expected %s", path, try.words, status, no), "Look at the access rules of the page: .htaccess, and AllowOverride of its directory."}
+				return failure(fmt.Sprintf("GET %s %s: %d; expected %s", path, try.words, status, no), "Look at the access rules of the page: .htaccess, and AllowOverride of its directory.")
 			}
 		}
 		refused = "; refused without the password and with a wrong one"
@@ -52,23 +57,29 @@ func HTTP(ctx context.Context, t Target) Outcome {
 	seen := fmt.Sprintf("GET %s: %d, %d bytes", path, status, len(body))
 	want, err := strconv.Atoi(t.Param("status", "200"))
 	if err != nil {
-		return Outcome{Unknown, "the probe's status is not a number", "Correct the probe in the service pack."}
+		return misnamed("the probe's status is not a number")
 	}
 	if status != want {
-		return Outcome{Fail, fmt.Sprintf("%s; expected %d. It says: %s", seen, want, excerpt(body)), next}
+		return failure(fmt.Sprintf("%s; expected %d. It says: %s", seen, want, excerpt(body)), next)
 	}
 	if text := t.Param("contains", ""); text != "" {
 		if !bytes.Contains(body, []byte(text)) {
-			return Outcome{Fail, fmt.Sprintf("%s, without “%s”. It says: %s", seen, text, excerpt(body)), next}
+			return failure(fmt.Sprintf("%s, without “%s”. It says: %s", seen, text, excerpt(body)), next)
 		}
 		seen += fmt.Sprintf(", contains “%s”", text)
+	}
+	if want := t.Param("sha256", ""); want != "" {
+		if got := fmt.Sprintf("%x", sha256.Sum256(body)); !strings.EqualFold(got, want) {
+			return failure(fmt.Sprintf("%s, but not the ones that it should be: their SHA-256 is %s…, expected %.8s…. It says: %s", seen, got[:8], want, excerpt(body)), next)
+		}
+		seen += ", to the last bit as it should be"
 	}
 	return Outcome{Status: Pass, Evidence: seen + refused}
 }
 
 // get fetches a page over a new connection.
 func get(ctx context.Context, t Target, url, user, password string) (status int, body []byte, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(withHTTPSteps(ctx), http.MethodGet, url, nil)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -118,5 +129,7 @@ func excerpt(body []byte) string {
 }
 
 func noSecret(t Target) Outcome {
-	return Outcome{Skipped, t.Observer + " does not know the verification password, since it has no started disk set", "Start a disk set in " + t.Observer + "."}
+	return Outcome{
+		Status: Skipped, Evidence: t.Observer + " does not know the verification password, since it has no started disk set", Next: "Start a disk set in " + t.Observer + ".",
+	}
 }

@@ -92,6 +92,8 @@ func TestHTTP(t *testing.T) {
 		{"other text", srv.Listener.Addr().String(), map[string]string{"contains": "bye"}, Fail, "without “bye”. It says: hello world"},
 		{"status", srv.Listener.Addr().String(), map[string]string{"path": "/down"}, Fail, "503, 40 bytes; expected 200. It says: no row from the database"},
 		{"expected status", srv.Listener.Addr().String(), map[string]string{"path": "/down", "status": "503"}, Pass, ""},
+		{"hash", srv.Listener.Addr().String(), map[string]string{"sha256": "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9"}, Pass, "to the last bit"},
+		{"other content of the same length", srv.Listener.Addr().String(), map[string]string{"sha256": "c94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9"}, Fail, "SHA-256"},
 		{"slow", srv.Listener.Addr().String(), map[string]string{"path": "/slow"}, Fail, "no answer in time"},
 		{"silent", silent(t), nil, Fail, "no answer in time"},
 		{"nothing there", closedPort(t), nil, Fail, "connection refused"},

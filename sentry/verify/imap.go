@@ -27,15 +27,18 @@ func IMAP(ctx context.Context, t Target) Outcome {
 	if out, ok := certInTime(s.state, t, next); !ok {
 		return out
 	}
+	begin(ctx, stepRefusal)
 	switch err := s.Login(user, wrongMailPassword).Wait(); {
 	case err == nil:
-		return Outcome{Fail, "a wrong password for " + user + " was accepted", "Correct Dovecot's settings (`doveconf -n`): anybody can read all mail."}
+		return alarm("a wrong password for "+user+" was accepted", "Correct Dovecot's settings (`doveconf -n`): anybody can read all mail.")
 	case !isNo(err):
 		return failed("sign in with a wrong password", inTime(ctx, err), next)
 	}
+	begin(ctx, stepLogin)
 	if err := s.Login(user, t.Secret).Wait(); err != nil {
 		return failed("sign in as "+user, inTime(ctx, err), next)
 	}
+	begin(ctx, stepTransaction)
 	box, err := s.Select("INBOX", nil).Wait()
 	if err != nil {
 		return failed("open the inbox", inTime(ctx, err), next)
@@ -62,6 +65,7 @@ func openIMAP(ctx context.Context, t Target, port string) (*imapSession, error) 
 		s.state = c
 		return nil
 	}
+	begin(ctx, stepTLS)
 	if port == "993" || t.Param("tls", "") == "start" {
 		c := tls.Client(conn, conf)
 		if err = c.HandshakeContext(ctx); err == nil {

@@ -19,7 +19,7 @@ import (
 func Kerberos(ctx context.Context, t Target) Outcome {
 	realm, service := t.Param("realm", ""), t.Param("service", "")
 	if realm == "" || service == "" {
-		return Outcome{Unknown, "the probe names no realm or no service", "Correct the probe in the service pack."}
+		return misnamed("the probe names no realm or no service")
 	}
 	if t.Secret == "" {
 		return noSecret(t)
@@ -28,7 +28,7 @@ func Kerberos(ctx context.Context, t Target) Outcome {
 	cfg := kerberosConfig(realm, net.JoinHostPort(t.Address, t.Param("port", "88")))
 	done := make(chan Outcome, 1)
 	// The library knows no context; each of its waits ends by itself within 5 s.
-	go func() { done <- tickets(cfg, t, realm, service, next) }()
+	go func() { done <- tickets(ctx, cfg, t, realm, service, next) }()
 	select {
 	case out := <-done:
 		return out
@@ -47,17 +47,20 @@ func kerberosConfig(realm, kdc string) *config.Config {
 	return c
 }
 
-func tickets(cfg *config.Config, t Target, realm, service, next string) Outcome {
+func tickets(ctx context.Context, cfg *config.Config, t Target, realm, service, next string) Outcome {
 	user := t.Param("user", "atlas-verify")
+	begin(ctx, stepRefusal)
 	err := kerberosLogin(cfg, user, realm, "wrong-"+rand.Text(), nil)
 	switch {
 	case err == nil:
-		return Outcome{Fail, "a wrong password for " + user + " was accepted", "Correct Kerberos's settings at once: passwords are not checked."}
+		return alarm("a wrong password for "+user+" was accepted", "Correct Kerberos's settings at once: passwords are not checked.")
 	case !isWrongPassword(err):
 		return failed("log in as "+user, err, next)
 	}
 	var key string
+	begin(ctx, stepLogin)
 	err = kerberosLogin(cfg, user, realm, t.Secret, func(cl *client.Client) error {
+		begin(ctx, stepTransaction)
 		tkt, _, err := cl.GetServiceTicket(service)
 		if err != nil {
 			return fmt.Errorf("no ticket for %s: %w", service, plain(err))

@@ -65,7 +65,7 @@ func TestKerberosRefused(t *testing.T) {
 }
 
 func TestDirectoryParams(t *testing.T) {
-	for name, kind := range map[string]Kind{"ldap": LDAP, "kerberos": Kerberos} {
+	for name, kind := range map[string]Run{"ldap": LDAP, "kerberos": Kerberos} {
 		target := at(t, closedPort(t), nil)
 		target.Secret = "secret"
 		if got := kind(t.Context(), target); got.Status != Unknown {

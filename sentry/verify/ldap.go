@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 
@@ -17,11 +16,11 @@ import (
 // reads that account's entry, writes a value into one of its attributes and reads it back. Before, it tries what must not work: a
 // password in clear, a wrong password, and a search without login. Each observer keeps one value of its own in it.
 // Parameters: base (needed; "dc=office,dc=example"), user (the account's DN, needed), attribute (that is written, "description";
-// it must take several values), port ("389").
+// it must take several values), port ("389", with tls "636"), tls ("start": TLS from the start, LDAPS, in the place of STARTTLS).
 func LDAP(ctx context.Context, t Target) Outcome {
 	base, user := t.Param("base", ""), t.Param("user", "")
 	if base == "" || user == "" {
-		return Outcome{Unknown, "the probe names no base or no user", "Correct the probe in the service pack."}
+		return misnamed("the probe names no base or no user")
 	}
 	if t.Secret == "" {
 		return noSecret(t)
@@ -30,7 +29,7 @@ func LDAP(ctx context.Context, t Target) Outcome {
 	defer func() { p.close() }()
 	out := p.run(ctx)
 	if ctx.Err() != nil && out.Status == Fail {
-		return Outcome{Fail, "the directory does not answer in time", p.next}
+		return failed("the directory", context.DeadlineExceeded, p.next)
 	}
 	return out
 }
@@ -46,36 +45,77 @@ type ldapProbe struct {
 
 func (p *ldapProbe) run(ctx context.Context) Outcome {
 	connect := func() (Outcome, bool) { return p.connect(ctx) }
+	as := func(name string, step func() (Outcome, bool)) func() (Outcome, bool) {
+		return func() (Outcome, bool) { begin(ctx, name); return step() }
+	}
 	// STARTTLS gets a connection of its own: the library refuses it while it still tidies up after an answer.
-	for _, step := range []func() (Outcome, bool){connect, p.contexts, p.anonymous, p.clear, connect, p.startTLS, p.wrong, p.login} {
+	steps := []func() (Outcome, bool){
+		connect, as(stepTransaction, p.contexts), as(stepRefusal, p.anonymous), as(stepRefusal, p.clear), connect, as(stepTLS, p.startTLS),
+		as(stepRefusal, p.wrong), as(stepLogin, p.login),
+	}
+	if p.t.Param("tls", "") == "start" {
+		steps = []func() (Outcome, bool){
+			connect, as(stepTLS, p.fromStart), as(stepTransaction, p.contexts), as(stepRefusal, p.anonymous), as(stepRefusal, p.wrong), as(stepLogin, p.login),
+		}
+	}
+	for _, step := range steps {
 		if out, ok := step(); !ok {
 			return out
 		}
 	}
+	begin(ctx, stepTransaction)
 	if err := p.roundTrip(); err != nil {
 		return failed("own entry", err, p.next)
 	}
 	seen := "logged in with TLS, wrote and read back the own entry; a wrong password is refused"
 	if len(p.warnings) > 0 {
-		return Outcome{Warn, seen + "; but " + strings.Join(p.warnings, ", and "), "If this is not wanted, correct the directory's access rules (olcAccess, olcSecurity)."}
+		return warning(seen+"; but "+strings.Join(p.warnings, ", and "), "If this is not wanted, correct the directory's access rules (olcAccess, olcSecurity).")
+	}
+	if p.t.Param("tls", "") == "start" {
+		return Outcome{Status: Pass, Evidence: seen + ", as is a search without login"}
 	}
 	return Outcome{Status: Pass, Evidence: seen + ", as are a password in clear and a search without login"}
 }
 
 func (p *ldapProbe) connect(ctx context.Context) (Outcome, bool) {
 	p.close()
-	port := p.t.Param("port", "389")
-	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(p.t.Address, port))
+	port := p.port()
+	raw, err := dial(ctx, "tcp", p.t.Address, port)
 	if err != nil {
 		return failed("connect to port "+port, err, p.next), false
 	}
 	// The library's waits know no context: closing the connection ends them all.
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	p.conn = ldap.NewConn(raw, false)
+	if p.t.Param("tls", "") == "start" {
+		p.conn = ldap.NewConn(tls.Client(raw, p.tls()), true) // it shakes hands with the first request; see fromStart
+	} else {
+		p.conn = ldap.NewConn(raw, false)
+	}
 	p.conn.Start()
 	p.close = func() {
 		stop()
 		_ = p.conn.Close()
+	}
+	return Outcome{}, true
+}
+
+func (p *ldapProbe) port() string {
+	if p.t.Param("tls", "") == "start" {
+		return p.t.Param("port", "636")
+	}
+	return p.t.Param("port", "389")
+}
+
+// tls does not look at the certificate, which names the site and not the address that is probed: whether the service answers is asked here,
+// and kind tls asks about the certificate.
+func (p *ldapProbe) tls() *tls.Config {
+	return &tls.Config{InsecureSkipVerify: true, ServerName: p.t.Hostname, MinVersion: tls.VersionTLS12}
+}
+
+// fromStart shakes hands by asking for nothing.
+func (p *ldapProbe) fromStart() (Outcome, bool) {
+	if _, err := p.search("", "1.1"); err != nil {
+		return failed("TLS on port "+p.port(), err, "On "+p.t.Server+" look at the certificate: `atlas-certificate check`."), false
 	}
 	return Outcome{}, true
 }
@@ -93,10 +133,10 @@ func (p *ldapProbe) contexts() (Outcome, bool) {
 	if len(have) == 0 || slices.ContainsFunc(have, func(s string) bool { return strings.EqualFold(s, p.base) }) {
 		return Outcome{}, true
 	}
-	return Outcome{
-		Fail, fmt.Sprintf("the directory holds %s, but the site's domain makes it %s", strings.Join(have, ", "), p.base),
+	return failure(
+		fmt.Sprintf("the directory holds %s, but the site's domain makes it %s", strings.Join(have, ", "), p.base),
 		"Set the domain in /etc/atlas/site.yaml back, or move the entries; the log of openldap says how to begin an empty directory.",
-	}, false
+	), false
 }
 
 // anonymous looks what somebody who has not logged in can read.
@@ -108,7 +148,7 @@ func (p *ldapProbe) anonymous() (Outcome, bool) {
 		}
 		for _, e := range res {
 			if len(e.GetAttributeValues("userPassword")) > 0 {
-				return Outcome{Fail, "anybody can read " + dn + " with its password's hash", "Correct the directory's access rules (olcAccess)."}, false
+				return alarm("anybody can read "+dn+" with its password's hash", "Correct the directory's access rules (olcAccess)."), false
 			}
 		}
 		if len(res) > 0 {
@@ -134,9 +174,7 @@ func (p *ldapProbe) clear() (Outcome, bool) {
 }
 
 func (p *ldapProbe) startTLS() (Outcome, bool) {
-	// The certificate names the site, not the address that is probed; whether the service answers is asked here.
-	err := p.conn.StartTLS(&tls.Config{InsecureSkipVerify: true, ServerName: p.t.Hostname, MinVersion: tls.VersionTLS12})
-	if err != nil {
+	if err := p.conn.StartTLS(p.tls()); err != nil {
 		return failed("STARTTLS", err, "On "+p.t.Server+" look at the certificate: `atlas-certificate check`; then restart openldap."), false
 	}
 	return Outcome{}, true
@@ -154,7 +192,7 @@ func (p *ldapProbe) wrong() (Outcome, bool) {
 }
 
 func (p *ldapProbe) accepted() Outcome {
-	return Outcome{Fail, "a wrong password for " + p.user + " was accepted", "Correct the directory's settings at once: passwords are not checked."}
+	return alarm("a wrong password for "+p.user+" was accepted", "Correct the directory's settings at once: passwords are not checked.")
 }
 
 func (p *ldapProbe) login() (Outcome, bool) {

@@ -26,6 +26,7 @@ type directory struct {
 	clear       bool   // passwords are taken without TLS
 	anyPassword bool
 	noTLS       bool
+	fromStart   bool // LDAPS
 	forgets     bool // changes are acknowledged, but not kept
 	cert        tls.Certificate
 
@@ -36,6 +37,9 @@ type directory struct {
 func (d *directory) serve(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	encrypted, user := false, ""
+	if d.fromStart {
+		conn, encrypted = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{d.cert}}), true //nolint:gosec // a test's
+	}
 	for {
 		p, err := ber.ReadPacket(conn)
 		if err != nil || len(p.Children) < 2 {
@@ -161,6 +165,9 @@ func TestLDAP(t *testing.T) {
 		{"anybody sees passwords", directory{hash: true}, "secret", Fail, "password's hash"},
 		{"no TLS", directory{noTLS: true}, "secret", Fail, "STARTTLS"},
 		{"forgets what was written", directory{forgets: true}, "secret", Fail, "other than written"},
+		{"right, with TLS from the start", directory{fromStart: true}, "secret", Pass, "wrote and read back"},
+		{"any password will do, with TLS from the start", directory{fromStart: true, anyPassword: true}, "secret", Fail, "a wrong password"},
+		{"anybody sees passwords, with TLS from the start", directory{fromStart: true, hash: true}, "secret", Fail, "password's hash"},
 		{"is for another domain", directory{base: "dc=old,dc=example"}, "secret", Fail, "dc=old,dc=example"},
 	} {
 		c.d.cert = cert
@@ -181,6 +188,9 @@ func TestLDAP(t *testing.T) {
 		}()
 		target := at(t, l.Addr().String(), map[string]string{"base": testBase, "user": testUser})
 		target.Secret, target.Observer = c.secret, "left"
+		if c.d.fromStart {
+			target.Params["tls"] = "start"
+		}
 		for range 2 {
 			got := LDAP(t.Context(), target)
 			if got.Status != c.want || !strings.Contains(got.Evidence, c.says) {

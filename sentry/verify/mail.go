@@ -38,9 +38,11 @@ func Mail(ctx context.Context, t Target) Outcome {
 		return failed("connect to port "+port, err, next)
 	}
 	defer s.close()
+	begin(ctx, stepLogin)
 	if err := s.Login(user, t.Secret).Wait(); err != nil {
 		return failed("sign in to the mailbox as "+user, inTime(ctx, err), next)
 	}
+	begin(ctx, stepTransaction)
 	if _, err := s.Select("INBOX", nil).Wait(); err != nil {
 		return failed("open the inbox", inTime(ctx, err), next)
 	}
@@ -54,7 +56,7 @@ func Mail(ctx context.Context, t Target) Outcome {
 		return failed("fetch the message", inTime(ctx, err), next)
 	}
 	if !strings.Contains(text, token) {
-		return Outcome{Fail, "the message reads other than sent", next}
+		return failure("the message reads other than sent", next)
 	}
 	if err := s.clean(subject, t.Observer); err != nil {
 		return failed("delete the message", inTime(ctx, err), next)
@@ -66,16 +68,18 @@ func Mail(ctx context.Context, t Target) Outcome {
 func sendProbe(ctx context.Context, t Target, user, subject, token, next string) (Outcome, bool) {
 	to := t.Param("to", "")
 	if to == "" || strings.ContainsAny(to, "<>\r\n") {
-		return Outcome{Unknown, "the probe does not say to which address", "Correct the probe in the service pack."}, false
+		return misnamed("the probe does not say to which address"), false
 	}
 	s, err := openSMTP(ctx, t, "587")
 	if err != nil {
 		return failed("connect to port "+t.Param("port", "587"), err, next), false
 	}
 	defer s.close()
+	begin(ctx, stepLogin)
 	if err := s.Auth(sasl.NewPlainClient("", user, t.Secret)); err != nil {
 		return failed("sign in to send as "+user, inTime(ctx, err), next), false
 	}
+	begin(ctx, stepTransaction)
 	text := "From: <" + to + ">\r\nTo: <" + to + ">\r\nSubject: " + subject + "\r\nDate: " + time.Now().Format(time.RFC1123Z) +
 		"\r\nMessage-ID: <" + token + "@" + probeName + ">\r\nAuto-Submitted: auto-generated\r\n\r\n" + token + "\r\n"
 	// From nobody: what cannot be delivered comes back to nobody.

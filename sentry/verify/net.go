@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -16,10 +15,10 @@ import (
 func TCP(ctx context.Context, t Target) Outcome {
 	port := t.Param("port", "")
 	if port == "" {
-		return Outcome{Unknown, "the probe names no port", "Correct the probe in the service pack."}
+		return misnamed("the probe names no port")
 	}
 	next := "See whether the service runs on " + t.Server + ": `atlas service list`."
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(t.Address, port))
+	conn, err := dial(ctx, "tcp", t.Address, port)
 	if err != nil {
 		return failed("connect to port "+port, unwrapURL(err), next)
 	}
@@ -27,6 +26,7 @@ func TCP(ctx context.Context, t Target) Outcome {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	want := t.Param("expect", "")
+	begin(ctx, stepTransaction)
 	if want == "" {
 		return Outcome{Status: Pass, Evidence: "port " + port + " accepts connections"}
 	}
@@ -44,7 +44,7 @@ func TCP(ctx context.Context, t Target) Outcome {
 	}
 	line, _, _ := strings.Cut(string(buf[:n]), "\n")
 	if !strings.HasPrefix(string(buf[:n]), want) {
-		return Outcome{Fail, fmt.Sprintf("port %s greets with %q, expected %q", port, strings.TrimSpace(line), want), next}
+		return failure(fmt.Sprintf("port %s greets with %q, expected %q", port, strings.TrimSpace(line), want), next)
 	}
 	return Outcome{Status: Pass, Evidence: fmt.Sprintf("port %s greets with %q", port, strings.TrimSpace(line))}
 }
@@ -53,6 +53,7 @@ func TCP(ctx context.Context, t Target) Outcome {
 func Ping(ctx context.Context, t Target) Outcome {
 	next := fmt.Sprintf("Check the cable, the switch and the address %s.", t.Address)
 	var first error // of the raw socket, which is the one that should work
+	begin(ctx, stepTransaction)
 	for _, privileged := range []bool{true, false} {
 		p := probing.New(t.Address)
 		p.Count, p.Interval, p.Timeout = 3, 100*time.Millisecond, 2*time.Second
@@ -66,13 +67,13 @@ func Ping(ctx context.Context, t Target) Outcome {
 		s := p.Statistics()
 		switch {
 		case s.PacketsRecv == 0:
-			return Outcome{Fail, fmt.Sprintf("%s does not answer ping", t.Address), next}
+			return failure(fmt.Sprintf("%s does not answer ping", t.Address), next)
 		case s.PacketsRecv < s.PacketsSent:
-			return Outcome{Warn, fmt.Sprintf("%s answers %d of %d pings", t.Address, s.PacketsRecv, s.PacketsSent), next}
+			return warning(fmt.Sprintf("%s answers %d of %d pings", t.Address, s.PacketsRecv, s.PacketsSent), next)
 		}
 		return Outcome{Status: Pass, Evidence: fmt.Sprintf("%s answers in %.1f ms", t.Address, float64(s.AvgRtt.Microseconds())/1000)}
 	}
-	return Outcome{Unknown, fmt.Sprintf("cannot ping from here: %v", first), "Report this to the vendor."}
+	return unknown(fmt.Sprintf("cannot ping from here: %v", first), "Report this to the vendor.")
 }
 
 // unwrapURL drops the method and URL that net/http puts before an error.

@@ -59,7 +59,7 @@ func TestPing(t *testing.T) {
 // What the service does not answer, refuses or does not know is told as such; the real transactions are tried in the lab.
 func TestNoServer(t *testing.T) {
 	params := map[string]string{"base": "dc=example", "user": "uid=x,dc=example", "realm": "EXAMPLE", "service": "host/x", "to": "atlas-verify@office.example"}
-	kinds := map[string]Kind{"smb": SMB, "mysql": MySQL, "ldap": LDAP, "kerberos": Kerberos, "imap": IMAP, "mail": Mail, "smtp": given(SMTP, "user", "atlas-verify")}
+	kinds := map[string]Run{"smb": SMB, "mysql": MySQL, "ldap": LDAP, "kerberos": Kerberos, "imap": IMAP, "mail": Mail, "smtp": given(SMTP, "user", "atlas-verify")}
 	for name, kind := range kinds {
 		for where, addr := range map[string]string{"closed": closedPort(t), "silent": silent(t)} {
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
@@ -79,7 +79,7 @@ func TestNoServer(t *testing.T) {
 }
 
 // given is kind with a parameter that it does not do without here.
-func given(kind Kind, key, value string) Kind {
+func given(kind Run, key, value string) Run {
 	return func(ctx context.Context, t Target) Outcome {
 		t.Params[key] = value
 		return kind(ctx, t)

@@ -16,7 +16,7 @@ func NTP(ctx context.Context, t Target) Outcome {
 	next := fmt.Sprintf("On %s ask the time service: `chronyc tracking`, `chronyc sources`.", t.Server)
 	limit, err := time.ParseDuration(t.Param("offset", "2s"))
 	if err != nil {
-		return Outcome{Unknown, "the probe's offset is no duration", "Correct the probe in the service pack."}
+		return misnamed("the probe's offset is no duration")
 	}
 	wait := 5 * time.Second
 	if d, ok := ctx.Deadline(); ok {
@@ -25,6 +25,7 @@ func NTP(ctx context.Context, t Target) Outcome {
 	if wait <= 0 {
 		return failed("ask for the time", context.DeadlineExceeded, next)
 	}
+	begin(ctx, stepTransaction)
 	r, err := ntp.QueryWithOptions(net.JoinHostPort(t.Address, t.Param("port", "123")), ntp.QueryOptions{
 		Timeout: wait,
 		Dialer: func(_, remote string) (net.Conn, error) {
@@ -35,12 +36,12 @@ func NTP(ctx context.Context, t Target) Outcome {
 		return failed("ask for the time", err, next)
 	}
 	if err := r.Validate(); err != nil {
-		return Outcome{Fail, fmt.Sprintf("answers, and has no time to give: %v", err), next}
+		return failure(fmt.Sprintf("answers, and has no time to give: %v", err), next)
 	}
 	off := r.ClockOffset.Round(100 * time.Microsecond)
 	seen := "stratum " + strconv.Itoa(int(r.Stratum)) + ", " + off.String() + " beside this server's clock"
 	if off.Abs() > limit {
-		return Outcome{Warn, seen, "The clocks of the two servers differ; see `chronyc sources` on both."}
+		return warning(seen, "The clocks of the two servers differ; see `chronyc sources` on both.")
 	}
 	return Outcome{Status: Pass, Evidence: seen}
 }

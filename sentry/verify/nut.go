@@ -14,13 +14,14 @@ import (
 // feeds. Parameters: port ("3493"), ups (one that must be there).
 func NUT(ctx context.Context, t Target) Outcome {
 	next := fmt.Sprintf("On %s look at the UPS service: `upsc -l`, `journalctl -u nut-server`.", t.Server)
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(t.Address, t.Param("port", "3493")))
+	conn, err := dial(ctx, "tcp", t.Address, t.Param("port", "3493"))
 	if err != nil {
 		return failed("connect", err, next)
 	}
 	defer func() { _ = conn.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
+	begin(ctx, stepTransaction)
 	c := nutClient{conn, bufio.NewReaderSize(conn, 4<<10)}
 	defer func() { _, _ = conn.Write([]byte("LOGOUT\n")) }()
 	names, err := c.list(ctx)
@@ -28,10 +29,10 @@ func NUT(ctx context.Context, t Target) Outcome {
 		return failed("list the UPSes", err, next)
 	}
 	if len(names) == 0 {
-		return Outcome{Fail, "upsd has no UPS", "Add it to /etc/nut/ups.conf."}
+		return failure("upsd has no UPS", "Add it to /etc/nut/ups.conf.")
 	}
 	if want := t.Param("ups", ""); want != "" && !slices.Contains(names, want) {
-		return Outcome{Fail, fmt.Sprintf("there is no UPS %s; there are %s", want, strings.Join(names, ", ")), next}
+		return failure(fmt.Sprintf("there is no UPS %s; there are %s", want, strings.Join(names, ", ")), next)
 	}
 	var seen, bad []string
 	for _, n := range names {
@@ -48,7 +49,7 @@ func NUT(ctx context.Context, t Target) Outcome {
 		}
 	}
 	if len(bad) > 0 {
-		return Outcome{Warn, strings.Join(append(bad, seen...), "; "), "Look at the UPS, its cable and its mains."}
+		return warning(strings.Join(append(bad, seen...), "; "), "Look at the UPS, its cable and its mains.")
 	}
 	return Outcome{Status: Pass, Evidence: strings.Join(seen, "; ")}
 }

@@ -13,31 +13,36 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// PgSQL reads row 1 of a table in PostgreSQL, then writes a row into another, reads it back and deletes it, all encrypted. Before, it
-// tries a wrong password, which must be refused; a connection without TLS that is let in is a warning. Parameters: user
-// ("atlas_verify"), database ("atlas_verify"), table ("canary": id, text), scratch ("scratch": id, text), port ("5432").
+// PgSQL reads row 1 of a table in PostgreSQL, then writes a row into another, reads it back and deletes it, all encrypted. A wrong password
+// must be refused, and so must what is not the account's business; a connection without TLS that is let in is a warning. Parameters: user
+// ("atlas_verify"), database ("atlas_verify"), table ("canary": id, text), scratch ("scratch": id, text), forbidden (a table that it must not
+// read, "pg_catalog.pg_authid": everybody's passwords; "no" = do not ask), port ("5432").
 func PgSQL(ctx context.Context, t Target) Outcome {
 	if t.Secret == "" {
 		return noSecret(t)
 	}
 	table, scratch := t.Param("table", "canary"), t.Param("scratch", "scratch")
 	port, err := strconv.ParseUint(t.Param("port", "5432"), 10, 16)
-	if err != nil || !sqlName.MatchString(table) || !sqlName.MatchString(scratch) {
-		return Outcome{Unknown, "the probe names an impossible port or table", "Correct the probe in the service pack."}
+	forbidden := t.Param("forbidden", "pg_catalog.pg_authid")
+	if err != nil || !sqlName.MatchString(table) || !sqlName.MatchString(scratch) || !sqlPath.MatchString(forbidden) {
+		return misnamed("the probe names an impossible port or table")
 	}
 	next := fmt.Sprintf("On %s look at PostgreSQL: `atlas service list`, and its log.", t.Server)
+	begin(ctx, stepRefusal)
 	if out, ok := pgRefuses(ctx, t, uint16(port), next); !ok {
 		return out
 	}
+	begin(ctx, stepLogin)
 	db, err := pgConnect(ctx, t, uint16(port), t.Secret, true)
 	if err != nil {
 		return failed("log on as "+t.Param("user", "atlas_verify"), pgError(err), next)
 	}
 	defer func() { _ = db.Close(context.WithoutCancel(ctx)) }()
+	begin(ctx, stepTransaction)
 	var text string
 	err = db.QueryRow(ctx, "SELECT text FROM "+table+" WHERE id = 1").Scan(&text)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Outcome{Fail, "row 1 of " + table + " is missing", next}
+		return failure("row 1 of "+table+" is missing", next)
 	}
 	if err != nil {
 		return failed("read row 1 of "+table, pgError(err), next)
@@ -45,11 +50,23 @@ func PgSQL(ctx context.Context, t Target) Outcome {
 	if step, err := pgRoundTrip(ctx, db, scratch, t.Observer); err != nil {
 		return failed(step, pgError(err), next)
 	}
+	begin(ctx, stepRefusal)
 	seen := fmt.Sprintf("read “%s”; wrote, read back and deleted a row; a wrong password is refused", text)
+	if forbidden != "no" {
+		_, err := db.Exec(ctx, "SELECT 1 FROM "+forbidden+" LIMIT 1")
+		e, refused := errors.AsType[*pgconn.PgError](err)
+		switch {
+		case err == nil:
+			return alarm("the verification account, which has no rights, may read "+forbidden, "Take the rights from it: REVOKE in PostgreSQL, and see what was granted to PUBLIC.")
+		case !refused || e.Code != "42501":
+			return failed("ask for "+forbidden, pgError(err), next)
+		}
+		seen += ", as is what is not its own"
+	}
 	plain, err := pgConnect(ctx, t, uint16(port), t.Secret, false)
 	if err == nil {
 		_ = plain.Close(context.WithoutCancel(ctx))
-		return Outcome{Warn, seen + "; but logging on without encryption is possible", "Let pg_hba.conf have `hostssl` lines only for what comes over the network."}
+		return warning(seen+"; but logging on without encryption is possible", "Let pg_hba.conf have `hostssl` lines only for what comes over the network.")
 	}
 	return Outcome{Status: Pass, Evidence: seen}
 }
@@ -59,7 +76,7 @@ func pgRefuses(ctx context.Context, t Target, port uint16, next string) (Outcome
 	db, err := pgConnect(ctx, t, port, "wrong-"+rand.Text(), true)
 	if err == nil {
 		_ = db.Close(context.WithoutCancel(ctx))
-		return Outcome{Fail, "a wrong password for " + t.Param("user", "atlas_verify") + " was accepted", "Correct pg_hba.conf: no line for the network may say trust."}, false
+		return alarm("a wrong password for "+t.Param("user", "atlas_verify")+" was accepted", "Correct pg_hba.conf: no line for the network may say trust."), false
 	}
 	// https://www.postgresql.org/docs/current/errcodes-appendix.html: class 28, invalid authorization specification
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "28P01" {

@@ -9,7 +9,7 @@ import (
 // TestReal tries the transactions on real services of the lab's site; ATLAS_SMB, ATLAS_MYSQL, ATLAS_LDAP and ATLAS_KERBEROS name
 // their addresses and ports, ATLAS_SECRET the verification account's password.
 func TestReal(t *testing.T) {
-	for name, kind := range map[string]Kind{"SMB": SMB, "MYSQL": MySQL, "LDAP": LDAP, "KERBEROS": Kerberos} {
+	for name, kind := range map[string]Run{"SMB": SMB, "MYSQL": MySQL, "LDAP": LDAP, "KERBEROS": Kerberos} {
 		addr := os.Getenv("ATLAS_" + name)
 		if addr == "" {
 			t.Logf("ATLAS_%s is not set", name)

@@ -7,6 +7,7 @@ import (
 	"time"
 )
 
+// check makes one that may be asked ten times a second.
 func check(probe string, run func(context.Context) Outcome) Check {
 	return Check{Target: "right", Service: "web", Probe: probe, Title: probe, Timeout: 100 * time.Millisecond, Run: run}
 }
@@ -54,7 +55,7 @@ func TestRunnerKeepsChecksApart(t *testing.T) {
 func TestRunnerChanges(t *testing.T) {
 	var changed atomic.Int64
 	r := NewRunner(Settings{Interval: time.Hour, Quick: 10 * time.Millisecond, Changed: func() { changed.Add(1) }})
-	if got := NewRunner(Settings{}).set; got.Interval != 30*time.Second || got.Quick != 2*time.Second || got.History != 60 {
+	if got := NewRunner(Settings{}).set; got.Interval != 30*time.Second || got.Quick != time.Second || got.History != 60 {
 		t.Errorf("defaults = %+v", got)
 	}
 	var status atomic.Value

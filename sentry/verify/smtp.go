@@ -33,7 +33,8 @@ func SMTP(ctx context.Context, t Target) Outcome {
 	if out, ok := s.certificate(next); !ok {
 		return out
 	}
-	warning := ""
+	warn := ""
+	begin(ctx, stepTransaction)
 	if to := t.Param("accept", ""); to != "" {
 		if err := s.recipient(to); err != nil {
 			return failed("mail to "+to, inTime(ctx, err), next)
@@ -43,9 +44,9 @@ func SMTP(ctx context.Context, t Target) Outcome {
 	if to := t.Param("refuse", ""); to != "" {
 		switch err := s.recipient(to); {
 		case err == nil && t.Param("open", "fail") == "warn":
-			warning = fmt.Sprintf("mail to %s is taken from %s without a password", to, t.Observer)
+			warn = fmt.Sprintf("mail to %s is taken from %s without a password", to, t.Observer)
 		case err == nil:
-			return Outcome{Fail, "mail to " + to + " is taken without a password", "Correct the mail server's settings at once (`mynetworks` and `smtpd_relay_restrictions`): anybody can send mail in the firm's name."}
+			return alarm("mail to "+to+" is taken without a password", "Correct the mail server's settings at once (`mynetworks` and `smtpd_relay_restrictions`): anybody can send mail in the firm's name.")
 		case !refused(err):
 			return failed("mail to "+to, inTime(ctx, err), next)
 		default:
@@ -53,13 +54,14 @@ func SMTP(ctx context.Context, t Target) Outcome {
 		}
 	}
 	if user != "" {
+		begin(ctx, stepLogin)
 		if out, ok := s.signIn(ctx, user, t.Secret, next); !ok {
 			return out
 		}
 		seen = append(seen, "a wrong password is refused, "+user+"'s is taken")
 	}
-	if warning != "" {
-		return Outcome{Warn, warning, "If the office's network was let in on purpose, leave it so; else take it out of `mynetworks` in /etc/postfix/main.cf."}
+	if warn != "" {
+		return warning(warn, "If the office's network was let in on purpose, leave it so; else take it out of `mynetworks` in /etc/postfix/main.cf.")
 	}
 	return Outcome{Status: Pass, Evidence: strings.Join(seen, "; ")}
 }
@@ -83,6 +85,7 @@ func openSMTP(ctx context.Context, t Target, port string) (*smtpSession, error) 
 		return nil, err
 	}
 	s.stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
+	begin(ctx, stepTLS)
 	if s.port == "465" || t.Param("tls", "") == "start" {
 		c := tls.Client(conn, mailTLS(t))
 		if err = c.HandshakeContext(ctx); err == nil {
@@ -131,7 +134,7 @@ const wrongMailPassword = "wrong-password-of-the-probe"
 // then the right one.
 func (s *smtpSession) signIn(ctx context.Context, user, secret, next string) (Outcome, bool) {
 	if !s.SupportsAuth(sasl.Plain) {
-		return Outcome{Fail, "port " + s.port + " does not ask for a password", next}, false
+		return failure("port "+s.port+" does not ask for a password", next), false
 	}
 	other, err := openSMTP(ctx, s.t, s.port)
 	if err != nil {
@@ -140,7 +143,7 @@ func (s *smtpSession) signIn(ctx context.Context, user, secret, next string) (Ou
 	defer other.close()
 	switch err := other.Auth(sasl.NewPlainClient("", user, wrongMailPassword)); {
 	case err == nil:
-		return Outcome{Fail, "a wrong password for " + user + " was accepted", "Correct the mail server's settings at once: anybody can send mail in the firm's name."}, false
+		return alarm("a wrong password for "+user+" was accepted", "Correct the mail server's settings at once: anybody can send mail in the firm's name."), false
 	case !refused(err):
 		return failed("sign in with a wrong password", inTime(ctx, err), next), false
 	}
@@ -162,7 +165,7 @@ func mailNext(t Target) string {
 
 // dialMail connects, with ctx's deadline for all that is said: the mail libraries know no contexts.
 func dialMail(ctx context.Context, address, port string) (net.Conn, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(address, port))
+	conn, err := dial(ctx, "tcp", address, port)
 	if err != nil {
 		return nil, err
 	}
@@ -189,14 +192,14 @@ func mailTLS(t Target) *tls.Config {
 // certInTime finds a certificate that mail programs refuse because it is out of date.
 func certInTime(state tls.ConnectionState, t Target, next string) (Outcome, bool) {
 	if len(state.PeerCertificates) == 0 {
-		return Outcome{Fail, "the connection is not encrypted", next}, false
+		return failure("the connection is not encrypted", next), false
 	}
 	c := state.PeerCertificates[0]
 	if now := time.Now(); now.After(c.NotAfter) || now.Before(c.NotBefore) {
-		return Outcome{
-			Fail, fmt.Sprintf("the certificate of %s is valid from %s to %s only", certName(state), c.NotBefore.Format(time.DateOnly), c.NotAfter.Format(time.DateOnly)),
-			"Renew the site's certificate, and see that the clock of " + t.Server + " is right.",
-		}, false
+		return failure(
+			fmt.Sprintf("the certificate of %s is valid from %s to %s only", certName(state), c.NotBefore.Format(time.DateOnly), c.NotAfter.Format(time.DateOnly)),
+			"Renew the site's certificate, and see that the clock of "+t.Server+" is right.",
+		), false
 	}
 	return Outcome{}, true
 }

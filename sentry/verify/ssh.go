@@ -2,53 +2,97 @@ package verify
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 )
 
-// SSH shakes hands, so that the host key is shown to be there and used, and tries to log in with a password that nobody has: to be
-// refused is what passes. Parameters: port ("22"), user ("atlas-verify").
+// SSH shakes hands, so that the host key is shown to be there and used, and tries to log in with a key and a password that nobody has: to be
+// refused is what passes. With a key of its own it logs in, too. Parameters: port ("22"), user ("atlas-verify"), key (file of a private key
+// that must be let in), passwords ("no": none may even be asked for).
 func SSH(ctx context.Context, t Target) Outcome {
-	next := fmt.Sprintf("On %s's console look at the service: `systemctl status ssh`, `sshd -T`.", t.Server)
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(t.Address, t.Param("port", "22")))
+	p := sshProbe{t: t, next: fmt.Sprintf("On %s's console look at the service: `systemctl status ssh`, `sshd -T`.", t.Server)}
+	_, unknownKey, err := ed25519.GenerateKey(nil)
 	if err != nil {
-		return failed("connect", err, next)
+		return unknown(err.Error(), "Report this to the vendor.")
+	}
+	signer, err := ssh.NewSignerFromKey(unknownKey)
+	if err != nil {
+		return unknown(err.Error(), "Report this to the vendor.")
+	}
+	offered := false
+	err = p.login(ctx, stepRefusal, ssh.PublicKeys(signer), ssh.PasswordCallback(func() (string, error) { offered = true; return rand.Text(), nil }))
+	switch {
+	case err == nil && offered:
+		return alarm("a password that nobody has was accepted", "Take the server off the network and look at /etc/pam.d and sshd's configuration.")
+	case err == nil:
+		return alarm("a key that nobody has was accepted", "Take the server off the network and look at sshd's configuration.")
+	case p.key == nil:
+		return failed("handshake", err, p.next)
+	case !sshRefused(err):
+		return failed("log in with a wrong password", err, p.next)
+	}
+	seen := "host key " + ssh.FingerprintSHA256(p.key)
+	switch {
+	case !offered:
+		seen += "; takes no passwords, and an unknown key is refused"
+	case t.Param("passwords", "") == "no":
+		return alarm("passwords are asked for, and must not be", "Set PasswordAuthentication no in sshd's configuration.")
+	default:
+		seen += "; a wrong password is refused, and so is an unknown key"
+	}
+	file := t.Param("key", "")
+	if file == "" {
+		return Outcome{Status: Pass, Evidence: seen}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return Outcome{Status: Skipped, Evidence: t.Observer + " has no verification key: " + err.Error(), Next: "Start a disk set in " + t.Observer + "."}
+	}
+	if signer, err = ssh.ParsePrivateKey(text); err != nil {
+		return misnamed(file + " is no private key without a passphrase")
+	}
+	if err := p.login(ctx, stepLogin, ssh.PublicKeys(signer)); err != nil {
+		return failed("log in as "+t.Param("user", "atlas-verify")+" with the verification key", err, p.next)
+	}
+	return Outcome{Status: Pass, Evidence: seen + "; the verification key lets in"}
+}
+
+type sshProbe struct {
+	t    Target
+	next string
+	key  ssh.PublicKey // of the host
+}
+
+// login connects, logs in and goes away again.
+func (p *sshProbe) login(ctx context.Context, step string, auth ...ssh.AuthMethod) error {
+	conn, err := dial(ctx, "tcp", p.t.Address, p.t.Param("port", "22"))
+	if err != nil {
+		return err
 	}
 	defer func() { _ = conn.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	var key ssh.PublicKey
-	offered := false
-	c, _, _, err := ssh.NewClientConn(conn, t.Address, &ssh.ClientConfig{
-		User:            t.Param("user", "atlas-verify"),
-		Auth:            []ssh.AuthMethod{ssh.PasswordCallback(func() (string, error) { offered = true; return rand.Text(), nil })},
-		HostKeyCallback: func(_ string, _ net.Addr, k ssh.PublicKey) error { key = k; return nil },
-		ClientVersion:   "SSH-2.0-ATLAS",
-		Timeout:         10 * time.Second,
+	begin(ctx, step)
+	c, _, _, err := ssh.NewClientConn(conn, p.t.Address, &ssh.ClientConfig{
+		User: p.t.Param("user", "atlas-verify"), Auth: auth, ClientVersion: "SSH-2.0-ATLAS", Timeout: 10 * time.Second,
+		HostKeyCallback: func(_ string, _ net.Addr, k ssh.PublicKey) error { p.key = k; return nil },
 	})
-	switch {
-	case err == nil:
-		_ = c.Close()
-		return Outcome{Fail, "a password that nobody has was accepted", "Take the server off the network and look at /etc/pam.d and sshd's configuration."}
-	case ctx.Err() != nil:
-		return failed("handshake", ctx.Err(), next)
-	case key == nil:
-		return failed("handshake", err, next)
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	host := ssh.FingerprintSHA256(key)
-	if !sshRefused(err) {
-		return failed("log in with a wrong password", err, next)
+	if err != nil {
+		return err
 	}
-	if !offered {
-		return Outcome{Status: Pass, Evidence: "host key " + host + "; takes no passwords"}
-	}
-	return Outcome{Status: Pass, Evidence: "host key " + host + "; a wrong password is refused"}
+	_ = c.Close()
+	return nil
 }
 
 // sshRefused tells whether the handshake was good and the login was not.

@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/pem"
 	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,8 +16,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// sshServer answers handshakes; password decides about logins.
-func sshServer(t *testing.T, password func(user string) error) string {
+// sshServer answers handshakes; password decides about logins, and keys about those with keys.
+func sshServer(t *testing.T, password func(user string) error, keys ...func(ssh.PublicKey) error) string {
 	t.Helper()
 	_, priv, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -25,9 +28,12 @@ func sshServer(t *testing.T, password func(user string) error) string {
 		t.Fatal(err)
 	}
 	cfg := &ssh.ServerConfig{}
+	if len(keys) > 0 {
+		cfg.PublicKeyCallback = func(_ ssh.ConnMetadata, k ssh.PublicKey) (*ssh.Permissions, error) { return nil, keys[0](k) }
+	}
 	if password != nil {
 		cfg.PasswordCallback = func(c ssh.ConnMetadata, _ []byte) (*ssh.Permissions, error) { return nil, password(c.User()) }
-	} else {
+	} else if len(keys) == 0 {
 		cfg.PublicKeyCallback = func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, errors.New("no") }
 	}
 	cfg.AddHostKey(signer)
@@ -52,6 +58,47 @@ func sshServer(t *testing.T, password func(user string) error) string {
 }
 
 func TestSSH(t *testing.T) {
+	no := func(string) error { return errors.New("no") }
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ours, err := ssh.NewPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	only := func(k ssh.PublicKey) error {
+		if string(k.Marshal()) == string(ours.Marshal()) {
+			return nil
+		}
+		return errors.New("no")
+	}
+	none := func(ssh.PublicKey) error { return errors.New("no") }
+	for _, c := range []struct {
+		name, addr string
+		params     map[string]string
+		want       Status
+		says       string
+	}{
+		{"key", sshServer(t, no, only), map[string]string{"key": file}, Pass, "the verification key lets in"},
+		{"key that is not known", sshServer(t, no, none), map[string]string{"key": file}, Fail, "with the verification key"},
+		{"every key", sshServer(t, no, func(ssh.PublicKey) error { return nil }), nil, Fail, "a key that nobody has was accepted"},
+		{"asks for passwords against the policy", sshServer(t, no, only), map[string]string{"passwords": "no"}, Fail, "passwords are asked for"},
+		{"keys only, as is the policy", sshServer(t, nil, only), map[string]string{"passwords": "no", "key": file}, Pass, "takes no passwords"},
+		{"no key here", sshServer(t, no, only), map[string]string{"key": file + ".none"}, Skipped, "has no verification key"},
+	} {
+		if got := SSH(t.Context(), at(t, c.addr, c.params)); got.Status != c.want || !strings.Contains(got.Evidence, c.says) {
+			t.Errorf("%s: SSH = %+v; want %s with %q", c.name, got, c.want, c.says)
+		}
+	}
 	for _, c := range []struct {
 		name, addr string
 		want       Status

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -33,7 +34,17 @@ type Outcome struct {
 	Status   Status
 	Evidence string // what was seen: "200, 1.4 KB, contains “ATLAS”"
 	Next     string // what to do, when not Pass
+	Weight   int    // of a Warn or Fail: how many such runs in a row make it stand; 0 = Tries, 1 = at once
 }
+
+// Tries is how many runs in a row must find the same trouble before it stands: one lost packet is none. Twice is enough for a refused
+// connection, which is the server's own answer, and for silence through a run's whole time, in which every packet was sent several times. What
+// was let in and must not be stands at once.
+const (
+	Tries      = 3
+	triesSure  = 2
+	triesAlarm = 1
+)
 
 // Target is what a probe is run against.
 type Target struct {
@@ -67,81 +78,46 @@ func (t Target) Port(n string) string {
 	return n
 }
 
-// Kind does one transaction. It must end when ctx does.
-type Kind func(ctx context.Context, t Target) Outcome
+// Run does one transaction. It must end when ctx does.
+type Run func(ctx context.Context, t Target) Outcome
 
-// Kinds are all probe kinds by the name that packs use. To add one is to add a file, and its line here.
-func Kinds() map[string]Kind {
-	return map[string]Kind{
-		"dns":      DNS,
-		"http":     HTTP,
-		"imap":     IMAP,
-		"kerberos": Kerberos,
-		"ldap":     LDAP,
-		"mail":     Mail,
-		"mysql":    MySQL,
-		"nfs":      NFS,
-		"ntp":      NTP,
-		"nut":      NUT,
-		"pgsql":    PgSQL,
-		"ping":     Ping,
-		"smb":      SMB,
-		"smtp":     SMTP,
-		"ssh":      SSH,
-		"tcp":      TCP,
-	}
+func failure(evidence, next string) Outcome {
+	return Outcome{Status: Fail, Evidence: evidence, Next: next}
 }
 
-// Three parameters belong to every kind and are seen to by the daemon: timeout of a run (Go duration, "10s"), every (the time between two
-// runs, for transactions that cost much: "1m") and secret (the file that holds Target.Secret, "/etc/atlas/verify.secret").
-
-// CheckParams tells a pack's author about a parameter that kind does not have.
-func CheckParams(kind string, params map[string]string) error {
-	known := map[string][]string{
-		"dns":      {"port", "name", "type", "contains", "timeout"},
-		"http":     {"scheme", "port", "path", "host", "status", "contains", "user", "unauthorized", "secret", "timeout"},
-		"imap":     {"port", "user", "secret", "tls", "timeout"},
-		"kerberos": {"port", "realm", "user", "service", "secret", "timeout"},
-		"ldap":     {"port", "base", "user", "attribute", "secret", "timeout"},
-		"mail":     {"port", "imap", "user", "secret", "to", "tls", "timeout"},
-		"mysql":    {"port", "user", "secret", "database", "table", "scratch", "timeout"},
-		"nfs":      {"export", "uid", "portmap", "timeout"},
-		"ntp":      {"port", "offset", "timeout"},
-		"nut":      {"port", "ups", "timeout"},
-		"pgsql":    {"port", "user", "secret", "database", "table", "scratch", "timeout"},
-		"ping":     {"timeout"},
-		"smb":      {"port", "share", "user", "secret", "file", "contains", "write", "timeout"},
-		"smtp":     {"port", "accept", "refuse", "open", "user", "secret", "tls", "timeout"},
-		"ssh":      {"port", "user", "timeout"},
-		"tcp":      {"port", "expect", "timeout"},
-	}[kind]
-	if known == nil {
-		return fmt.Errorf("probe kind %q is not known", kind)
-	}
-next:
-	for k := range params {
-		if k == "every" {
-			continue
-		}
-		for _, n := range known {
-			if k == n {
-				continue next
-			}
-		}
-		return fmt.Errorf("probe kind %s has no parameter %q; it has %v", kind, k, known)
-	}
-	return nil
+func warning(evidence, next string) Outcome {
+	return Outcome{Status: Warn, Evidence: evidence, Next: next}
 }
+
+func unknown(evidence, next string) Outcome {
+	return Outcome{Status: Unknown, Evidence: evidence, Next: next}
+}
+
+// alarm tells of a refusal that has stopped: what must not be let in was. Nothing lost on the way can look like it.
+func alarm(evidence, next string) Outcome {
+	return Outcome{Status: Fail, Evidence: evidence, Next: next, Weight: triesAlarm}
+}
+
+// misnamed is for a probe whose parameters cannot be used.
+func misnamed(what string) Outcome { return unknown(what, "Correct the probe in the service pack.") }
 
 // failed words an error of a transaction.
 func failed(step string, err error, next string) Outcome {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return Outcome{Fail, step + ": no answer in time", next}
+		return Outcome{Status: Fail, Evidence: step + ": " + silence, Next: next, Weight: triesSure}
 	}
-	return Outcome{Fail, fmt.Sprintf("%s: %v", step, err), next}
+	out := failure(fmt.Sprintf("%s: %v", step, err), next)
+	if errors.Is(err, syscall.ECONNREFUSED) || strings.Contains(err.Error(), "connection refused") { // some libraries keep only the words
+		out.Weight = triesSure
+	}
+	return out
 }
 
 // Result is what a check found last.
+//
+// Status is what the newest run found, and Stands what to believe: trouble stands only once it was found Tries times in a row; until then it
+// is soft, is being looked at again within seconds, and what stood before stands. Whoever judges or alarms asks Standing; whoever shows
+// what is going on shows Status too.
 type Result struct {
 	Observer string        `json:"observer"` // server that probed
 	Target   string        `json:"target"`   // server that was probed
@@ -149,14 +125,30 @@ type Result struct {
 	Probe    string        `json:"probe"`    // name in the pack
 	Title    string        `json:"title"`    // for people
 	Status   Status        `json:"status"`
+	Stands   Status        `json:"stands,omitempty"` // "" from versions that do not tell: then Status
 	Evidence string        `json:"evidence"`
 	Next     string        `json:"next,omitempty"`
 	At       time.Time     `json:"at"`    // when the run ended; zero = not run yet
 	Since    time.Time     `json:"since"` // since when the status is the same
 	Duration time.Duration `json:"duration_ns"`
-	Minor    bool          `json:"minor,omitempty"`   // its failure is told, but does not stand in the way of a swap
-	Every    time.Duration `json:"every_ns"`          // how often it runs; a result much older than that is no evidence
-	History  []Point       `json:"history,omitempty"` // oldest first
+	Steps    []Step        `json:"steps,omitempty"`    // parts of Duration, in order; what was between them is in none
+	Flapping bool          `json:"flapping,omitempty"` // comes and goes: Stands is Warn at best
+	Minor    bool          `json:"minor,omitempty"`    // its failure is told, but does not stand in the way of a swap
+	Every    time.Duration `json:"every_ns"`           // how often it runs; a result much older than that is no evidence
+	History  []Point       `json:"history,omitempty"`  // oldest first
+}
+
+// Standing is what to believe.
+func (r Result) Standing() Status {
+	if r.Stands == "" {
+		return r.Status
+	}
+	return r.Stands
+}
+
+// Soft tells that the newest run found trouble that does not stand yet: it is being looked at again.
+func (r Result) Soft() bool {
+	return (r.Status == Fail || r.Status == Warn) && r.Standing() != r.Status && !r.Flapping
 }
 
 // Point is one run in a result's history.
@@ -166,10 +158,15 @@ type Point struct {
 	Duration time.Duration `json:"duration_ns"`
 }
 
-// Stale tells whether the result is too old at now to be evidence.
+// Stale tells whether the result is too old at now to be evidence. So is one from the future: a clock was set back, and how old it is
+// nobody knows.
 func (r Result) Stale(now time.Time) bool {
-	return r.At.IsZero() || now.Sub(r.At) > 3*r.Every+10*time.Second
+	age := now.Sub(r.At)
+	return r.At.IsZero() || age > 3*r.Every+10*time.Second || age < -maxAhead
 }
+
+// maxAhead is how far a result may seem to come from the future: two servers know each other's clock only so well.
+const maxAhead = 10 * time.Second
 
 // key tells checks and results apart.
 func (r Result) key() string { return r.Target + "\x00" + r.Service + "\x00" + r.Probe }

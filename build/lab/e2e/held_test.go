@@ -122,7 +122,7 @@ func (p *pair) probesGood(t *testing.T, server, service string) {
 				if v.Name != server || r.Target != server || r.Service != service {
 					continue
 				}
-				if n++; r.Status != verify.Pass && r.Status != verify.Warn {
+				if n++; r.Status != verify.Pass && r.Status != verify.Warn && r.Status != verify.NotApplicable { // no browser in the image
 					return fmt.Errorf("%w: %s: %s", errNotYet, r.Probe, r.Evidence)
 				}
 			}

@@ -14,6 +14,8 @@ put() {
 }
 put static.txt static.txt
 put db.php db.php
+put pg.php pg.php
+put script.html script.html
 put private/page.txt private/page.txt
 put private/htaccess private/.htaccess
 put vhost/index.html vhost/index.html

@@ -1,7 +1,7 @@
-// Package nfs3 speaks as much of NFS version 3 as a probe needs: find the ports (RFC 1833), mount an export, make, write, read and
-// delete a file (RFC 1813), over ONC RPC on TCP with AUTH_SYS (RFC 5531). Nothing is cached, every call obeys its deadline, and
+// Package nfs speaks as much of NFS versions 3 and 4.0 as a probe needs: find the ports (RFC 1833), mount an export, make, write, read and
+// delete a file (RFC 1813, RFC 7530), over ONC RPC on TCP with AUTH_SYS (RFC 5531). Nothing is cached, every call obeys its deadline, and
 // what a broken server answers becomes an error. It is not a file system: no links, no locks, no directories.
-package nfs3
+package nfs
 
 import (
 	"context"

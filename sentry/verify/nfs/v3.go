@@ -1,4 +1,4 @@
-package nfs3
+package nfs
 
 import (
 	"context"
@@ -233,13 +233,15 @@ func (r *reader) wcc() {
 	f.attributes(r)
 }
 
-// Status is what a server answers instead of a result: nfsstat3 and mountstat3, which agree where both have a number.
+// Status is what a server answers instead of a result: nfsstat3, mountstat3 and nfsstat4, which agree where they have the same number.
 type Status uint32
 
 func (s Status) Error() string {
 	if t := map[Status]string{
 		1: "not permitted", 2: "no such file", 5: "input/output error", 13: "access denied", 17: "file exists", 20: "not a directory", 21: "is a directory",
 		27: "file too large", 28: "no space left", 30: "read-only", 63: "name too long", 69: "quota exceeded", 70: "stale file handle",
+		10011: "the lease has expired", 10013: "in its grace period after a start", 10016: "another kind of authentication is asked for", 10017: "this client's name is in use",
+		10018: "out of resources", 10021: "this minor version is not spoken", 10022: "stale client", 10025: "bad state",
 		10001: "bad file handle", 10004: "not supported", 10006: "server fault", 10008: "try again later",
 	}[s]; t != "" {
 		return t
