@@ -120,6 +120,8 @@ func (d *Daemon) report(now time.Time) site.Report {
 		}
 	}
 	r.Sync = d.sync.status()
+	r.Starts, r.Ledger = d.starts.told()
+	r.Accepted = d.accepted.List()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r.State, r.Boot, r.Inventory = d.own.state, d.own.boot, d.own.inventory

@@ -14,11 +14,10 @@ import (
 )
 
 // writeSummary writes what init's console shows of sentry.
-func (d *Daemon) writeSummary() {
+func (d *Daemon) writeSummary(s site.Site) {
 	if d.cfg.SummaryFile == "" {
 		return
 	}
-	s := d.Site()
 	sum := Summary(s, d.server.Name)
 	// A server that knows no other offers its join code by itself: it was just installed.
 	if len(s.Servers) == 1 {
