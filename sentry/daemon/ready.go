@@ -160,9 +160,9 @@ func (d *Daemon) Ledger() []ledger.Entry {
 
 func (d *Daemon) rehearsal() Rehearsal {
 	out := Rehearsal{Running: d.starts.runner.Running()}
-	d.starts.looking.Lock()
+	d.starts.mu.Lock()
 	out.Refused = d.starts.refused
-	d.starts.looking.Unlock()
+	d.starts.mu.Unlock()
 	if b := d.starts.ledger(); b != nil {
 		list, _ := b.List()
 		for _, e := range list {

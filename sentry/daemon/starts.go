@@ -34,12 +34,13 @@ type starts struct {
 	looking sync.Mutex // one look at a time; around what follows up to mu
 	boot    *ledger.Entry
 	noticed map[string]time.Time // since when services are known that were never proven
-	refused string               // why the last rehearsal that was due did not begin, said once
 
-	mu     sync.Mutex
-	book   *ledger.Book
-	set    string // that book is of
-	status *rehearsal.Status
+	mu        sync.Mutex
+	book      *ledger.Book
+	set       string // that book is of
+	status    *rehearsal.Status
+	refused   string // why the newest rehearsal that was to be did not take place; "" if it did
+	refusedAt time.Time
 }
 
 func newStarts(d *Daemon) *starts {
@@ -242,22 +243,32 @@ func (s *starts) plan(ctx context.Context, b *ledger.Book, st *initapi.State) {
 	}
 	s.mu.Lock()
 	s.status = &status
+	paused := now.Sub(s.refusedAt) < pauseAfter
 	s.mu.Unlock()
-	if !ok || now.Before(p.At) || status.Waits != "" || s.runner.Running() != nil || s.runner.Init == nil {
+	if paused || !ok || now.Before(p.At) || status.Waits != "" || s.runner.Running() != nil || s.runner.Init == nil {
 		return
 	}
-	go func() {
-		o := s.order(p.Services, st)
-		o.Why = p.Why
-		if _, err := s.runner.Run(ctx, o); err != nil && ctx.Err() == nil {
-			s.looking.Lock()
-			defer s.looking.Unlock()
-			if err.Error() != s.refused {
-				s.refused = err.Error()
-				s.d.log.Warn("rehearsal did not take place", "err", err)
-			}
+	o := s.order(p.Services, st)
+	o.Why = p.Why
+	go s.rehearse(ctx, o)
+}
+
+// pauseAfter a rehearsal that could not begin: each try tells the other servers to expect one.
+const pauseAfter = time.Minute
+
+func (s *starts) rehearse(ctx context.Context, o rehearsal.Order) {
+	_, err := s.runner.Run(ctx, o)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == nil:
+		s.refused = ""
+	case ctx.Err() == nil:
+		if err.Error() != s.refused {
+			s.d.log.Warn("rehearsal did not take place", "err", err)
 		}
-	}()
+		s.refused, s.refusedAt = err.Error(), time.Now()
+	}
 }
 
 // order names what is stopped and started for the named services, all if none are named.
@@ -394,13 +405,9 @@ func (s *starts) Rehearse(ctx context.Context, names []string, by string) (rehea
 	}
 	o := s.order(names, st)
 	o.Why, o.By = "ordered", by
-	go func() {
-		if _, err := s.runner.Run(context.WithoutCancel(ctx), o); err != nil {
-			s.d.log.Warn("rehearsal did not take place", "err", err)
-			s.mu.Lock()
-			s.refused = err.Error()
-			s.mu.Unlock()
-		}
-	}()
+	s.mu.Lock()
+	s.refused = ""
+	s.mu.Unlock()
+	go s.rehearse(context.WithoutCancel(ctx), o)
 	return o, nil
 }

@@ -58,6 +58,11 @@ type Runner struct {
 	now *Running
 }
 
+// SetPace makes everything quick, for tests: a look every pace, and limit for each wait.
+func (r *Runner) SetPace(pace, limit time.Duration) {
+	r.pace, r.announce, r.readyIn, r.provenIn, r.givenUp = pace, pace, limit, limit, limit/4
+}
+
 // Order is what is to be rehearsed.
 type Order struct {
 	Services []string // in the order of packs; what needs them is in it

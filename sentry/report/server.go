@@ -29,6 +29,7 @@ type serverView struct {
 	Network           []probeView
 	Unknown, LastSeen string
 	Standing          *site.Standing // with the changes of settings; nil: nothing to tell
+	Rehearsing        string         // "being rehearsed since 03:12:02"; "" = it is not
 }
 
 type fact struct{ Name, Value string }
@@ -94,6 +95,7 @@ func serverOf(st site.Site, s site.Server) serverView {
 	if y, ok := st.Standing(s); ok {
 		v.Standing = &y
 	}
+	v.Rehearsing = rehearsingOf(st, s)
 	return v
 }
 

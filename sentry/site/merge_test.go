@@ -61,11 +61,11 @@ func TestRootCauses(t *testing.T) {
 			s.Servers[1].Seen = now.Add(-time.Minute)
 			left(s).Sync.Peers[0].Missing = true
 			right(s).Inventory = &hwcheck.Inventory{NICs: []hwcheck.NIC{{Name: "eno1", Link: true}, {Name: "eno2"}}}
-		}, []string{"server-unknown-right"}},
+		}, []string{"server-unknown-right: its settings are not in step"}},
 		{"a service has failed", func(s *Site) {
 			svc(right(s), 1, "failed", "")
 			fail(s, func(p verify.Result) bool { return p.Target == "right" && p.Service == "web" })
-		}, []string{"service-web-right: “web0”, “web1”"}},
+		}, []string{"service-web-right: “web0”; “web1”"}},
 		{"others wait for it", func(s *Site) {
 			svc(right(s), 0, "failed", "")
 			svc(right(s), 1, "starting", "DB, which has failed")

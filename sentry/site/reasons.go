@@ -1,6 +1,7 @@
 package site
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,7 +35,7 @@ func serverTroubles(v Server, now time.Time) []trouble {
 		out := one("holding-", name+" has started no disk set.", "See what its console or its page says.")
 		out[0].Unknown, out[0].Since = false, st.Started
 		if len(st.Reasons) > 0 {
-			out[0].Text, out[0].Next = name+" has started no disk set: "+st.Reasons[0].Text, st.Reasons[0].Next
+			out[0].Text, out[0].Next = name+" has started no disk set: "+st.Reasons[0].Text, cmp.Or(st.Reasons[0].Next, out[0].Next)
 		}
 		return out
 	}
