@@ -91,7 +91,7 @@ func twoBoxes(t *testing.T) (left, right *box) {
 	left = newBox(t, 1, "left", "127.0.0.21", roles.Primary, ports, port)
 	right = newBox(t, 2, "right", "127.0.0.22", roles.Secondary, ports, port)
 	for _, b := range []*box{left, right} {
-		b.daemon.starts.runner.SetPace(20*time.Millisecond, 2*time.Second)
+		b.daemon.starts.runner.SetPace(20*time.Millisecond, 16*time.Second)
 	}
 	left.run(t.Context(), t)
 	off, err := left.daemon.JoinCode(false)

@@ -237,7 +237,7 @@ func result(e ledger.Entry, o Order, ready map[string]time.Duration, last map[st
 		case i >= 0:
 			v.Words = fmt.Sprintf("“%s”: %s", bad[i].Title, bad[i].Words)
 		default:
-			v.Good, v.Took = true, t.Round(10*time.Millisecond)
+			v.Good, v.Took = true, t.Round(time.Millisecond)
 		}
 		if !v.Good {
 			e.Good = false
@@ -248,7 +248,7 @@ func result(e ledger.Entry, o Order, ready map[string]time.Duration, last map[st
 		e.Services = append(e.Services, v)
 	}
 	if e.Good {
-		e.Took = took.Round(10 * time.Millisecond)
+		e.Took = max(took.Round(time.Millisecond), time.Millisecond)
 	}
 	return e
 }

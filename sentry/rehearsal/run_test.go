@@ -92,26 +92,26 @@ func TestRun(t *testing.T) {
 	good := map[string][]initapi.Service{"db": {is("starting"), is("ready")}, "web": {is("stopped"), is("starting"), is("ready")}}
 	for _, c := range []struct {
 		name   string
-		server server
+		server *server
 		err    string
 		words  string // of the entry; "" = good
 		okay   string // services that are good
 	}{
-		{"good", server{script: good}, "", "", "db web"},
-		{"on a primary", server{role: roles.Primary, script: good}, "RIGHT is the primary and serves the office", "", ""},
-		{"a change is under way", server{script: good, noLine: errors.New("a change is being brought")}, "not now: a change is being brought; try again", "", ""},
-		{"init refuses", server{script: good, noInit: errors.New("services are just being changed")}, "services are just being changed", "", ""},
-		{"fails", server{script: map[string][]initapi.Service{"db": {is("ready")}, "web": {is("starting"), failed}}}, "", "WEB: apache2: no such module", "db"},
-		{"comes up after failures", server{script: map[string][]initapi.Service{"db": {is("ready")}, "web": {failed, failed, is("starting"), is("ready")}}}, "", "", "db web"},
-		{"what it needs fails", server{script: map[string][]initapi.Service{"db": {{State: "failed", Error: "disk full"}}, "web": {waits}}}, "", "DB: disk full", ""},
-		{"never gets ready", server{script: map[string][]initapi.Service{"db": {is("ready")}, "web": {is("starting")}}}, "", "WEB: it does not get ready (starting)", "db"},
-		{"init does not know it", server{script: map[string][]initapi.Service{"db": {is("ready")}}}, "", "web: it is not known to init", "db"},
-		{"a transaction fails", server{script: good, bad: []Bad{{Service: "web", Title: "Page", Words: "not run yet"}, {Service: "web", Title: "Form", Words: "500", Fails: true}}}, "", "WEB: “Form”: 500", "db"},
-		{"a transaction fails at first", server{script: good, bad: []Bad{{Service: "web", Title: "Page", Words: "503", Fails: true}}, good: 3}, "", "", "db web"},
-		{"not seen from the other server", server{script: good, bad: []Bad{{Service: "db", Title: "Row", Words: "it was not made since (seen from left)"}}}, "", "DB: “Row”: it was not made since (seen from left)", "web"},
+		{"good", &server{script: good}, "", "", "db web"},
+		{"on a primary", &server{role: roles.Primary, script: good}, "RIGHT is the primary and serves the office", "", ""},
+		{"a change is under way", &server{script: good, noLine: errors.New("a change is being brought")}, "not now: a change is being brought; try again", "", ""},
+		{"init refuses", &server{script: good, noInit: errors.New("services are just being changed")}, "services are just being changed", "", ""},
+		{"fails", &server{script: map[string][]initapi.Service{"db": {is("ready")}, "web": {is("starting"), failed}}}, "", "WEB: apache2: no such module", "db"},
+		{"comes up after failures", &server{script: map[string][]initapi.Service{"db": {is("ready")}, "web": {failed, failed, is("starting"), is("ready")}}}, "", "", "db web"},
+		{"what it needs fails", &server{script: map[string][]initapi.Service{"db": {{State: "failed", Error: "disk full"}}, "web": {waits}}}, "", "DB: disk full", ""},
+		{"never gets ready", &server{script: map[string][]initapi.Service{"db": {is("ready")}, "web": {is("starting")}}}, "", "WEB: it does not get ready (starting)", "db"},
+		{"init does not know it", &server{script: map[string][]initapi.Service{"db": {is("ready")}}}, "", "web: it is not known to init", "db"},
+		{"a transaction fails", &server{script: good, bad: []Bad{{Service: "web", Title: "Page", Words: "not run yet"}, {Service: "web", Title: "Form", Words: "500", Fails: true}}}, "", "WEB: “Form”: 500", "db"},
+		{"a transaction fails at first", &server{script: good, bad: []Bad{{Service: "web", Title: "Page", Words: "503", Fails: true}}, good: 3}, "", "", "db web"},
+		{"not seen from the other server", &server{script: good, bad: []Bad{{Service: "db", Title: "Row", Words: "it was not made since (seen from left)"}}}, "", "DB: “Row”: it was not made since (seen from left)", "web"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := &c.server
+			s := c.server
 			if s.role == "" {
 				s.role = roles.Secondary
 			}
