@@ -147,6 +147,8 @@ func (a *app) printEntry(e ledger.Entry, services bool) {
 	fmt.Fprintln(a.out)
 	for _, s := range e.Services {
 		switch {
+		case s.Untold:
+			fmt.Fprintf(a.out, "    %-26s not proven: %s\n", state.Printable(s.Label()), state.PrintableText(s.Words))
 		case !s.Good:
 			fmt.Fprintf(a.out, "    %-26s NOT GOOD: %s\n", state.Printable(s.Label()), state.PrintableText(s.Words))
 		case services && s.Took > 0:

@@ -50,6 +50,7 @@ type Config struct {
 	Etc         string // /etc, the set's when one is started
 	PacksDir    string
 	SummaryFile string // for init's console; "" = none
+	RunDir      string // of files of this boot; "" = none
 	AdminSocket string // for the command atlas; "" = none
 	Listen      string // address to serve on; "" = the management address
 	PeerPort    int
@@ -68,7 +69,7 @@ type Config struct {
 // Defaults gives the configuration of an appliance.
 func Defaults(log *slog.Logger) Config {
 	return Config{
-		StateDir: layout.StateDir, Etc: "/etc", PacksDir: layout.PacksDir, SummaryFile: initapi.SummaryFile, AdminSocket: layout.AdminSocket,
+		StateDir: layout.StateDir, Etc: "/etc", PacksDir: layout.PacksDir, SummaryFile: initapi.SummaryFile, RunDir: layout.Run, AdminSocket: layout.AdminSocket,
 		PeerPort: layout.PeerPort, PagePort: layout.DashboardPort, SetDir: layout.SetDir, Init: initapi.NewClient("").Patient(), Kinds: verify.Kinds(), Log: log,
 	}
 }
@@ -87,6 +88,7 @@ type Daemon struct {
 
 	sync     synchronizer
 	starts   *starts
+	started  time.Time
 	accepted *accept.Book
 	memory   site.Memory
 	judged   atomic.Pointer[site.Site] // of the last cycle
@@ -126,7 +128,7 @@ func New(cfg Config) (*Daemon, error) {
 	log := cfg.Log.With("server", server.Name)
 	d := &Daemon{
 		cfg: cfg, server: server, id: id, book: book, offers: peers.NewOffers(cfg.StateDir, nil), client: peers.NewClient(id, cfg.PeerPort),
-		log: log, others: map[string]*other{},
+		log: log, others: map[string]*other{}, started: time.Now(),
 	}
 	d.own.err = errors.New("not asked yet")
 	d.sync.d = d

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -231,12 +232,16 @@ func (s *starts) plan(ctx context.Context, b *ledger.Book, st *initapi.State) {
 		Share: rehearsal.Share(s.d.server.Name, s.secondaries()),
 	}
 	in.Tried, in.Tries = tries(list, s.d.server.Name)
+	in.Ended = ended(list, s.d.server.Name)
 	p, ok := rehearsal.Next(in, now)
 	if ok {
 		status.Next, status.NextOf = p.At.UTC(), p.Services
 	}
-	if why := s.primaryMissing(); why != "" {
-		status.Waits = why
+	for _, why := range []string{s.primaryMissing(), s.otherRehearses(), s.forbidden()} {
+		if why != "" {
+			status.Waits = why
+			break
+		}
 	}
 	if !ok || now.Before(p.At) && status.Waits != "" {
 		status.Waits = "" // nothing is due
@@ -374,6 +379,41 @@ func (s *starts) primaryMissing() string {
 		return fmt.Sprintf("not all services of %s run: this server may be needed any minute", strings.ToUpper(prim[0].Name))
 	}
 	return ""
+}
+
+// otherRehearses: with three servers one twin is always up.
+func (s *starts) otherRehearses() string {
+	for _, v := range s.d.lastSite().ByRole(roles.Secondary) {
+		if v.Self || v.Starts == nil {
+			continue
+		}
+		due := !v.Starts.Next.IsZero() && v.Starts.Waits == "" && v.Starts.Next.Before(time.Now().Add(v.Ahead)) && v.Name < s.d.server.Name
+		if v.Starts.Running != nil || due {
+			return strings.ToUpper(v.Name) + " is being rehearsed"
+		}
+	}
+	return ""
+}
+
+// noRehearsal is a file with which somebody who works on a secondary keeps rehearsals away, until it is removed or the server is started anew.
+const noRehearsal = "no-rehearsal"
+
+func (s *starts) forbidden() string {
+	path := filepath.Join(s.d.cfg.RunDir, noRehearsal)
+	if _, err := os.Stat(path); s.d.cfg.RunDir == "" || err != nil {
+		return ""
+	}
+	return "the file " + path + " keeps it away; remove it when the work on this server is done"
+}
+
+// ended is when the newest rehearsal of a server was over.
+func ended(list []ledger.Entry, server string) (at time.Time) {
+	for _, e := range list {
+		if e.Server == server && e.Kind == ledger.Rehearsal && !e.Done.IsZero() {
+			return e.Done
+		}
+	}
+	return at
 }
 
 // Rehearse is the administrator's order. It returns when the rehearsal has begun; what becomes of it is in the ledger.

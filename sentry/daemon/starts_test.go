@@ -44,6 +44,8 @@ func (f *fakeLine) Still(context.Context) (string, error) {
 	return f.live, nil
 }
 
+func (f *fakeLine) Live() string { return f.now() }
+
 func (f *fakeLine) Resume() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -57,6 +57,8 @@ type Service struct {
 	Form  int           `json:"form,omitempty"`    // of its data, as initapi.DataForm has it
 	Good  bool          `json:"good"`
 	Words string        `json:"words,omitempty"` // why not: the daemon's own
+	// Untold: not Good, but nothing was seen to fail either: a server did not tell in time what it sees. That proves nothing, and is no fault.
+	Untold bool `json:"untold,omitempty"`
 }
 
 // Swap tells whether the set came from another server.
@@ -200,7 +202,15 @@ func (e Entry) Result() string {
 	case e.Done.IsZero():
 		return "not proven yet"
 	}
+	if !e.Fails() {
+		return "not proven: " + e.Words
+	}
 	return "NOT GOOD: " + e.Words
+}
+
+// Fails tells whether any service was seen to fail.
+func (e Entry) Fails() bool {
+	return slices.ContainsFunc(e.Services, func(s Service) bool { return !s.Good && !s.Untold })
 }
 
 // Seconds words how long a start took.

@@ -32,6 +32,14 @@ func newestFirst(list ...Entry) []Entry {
 	return out
 }
 
+// untold makes what is not good in an entry what is only not known.
+func untold(e Entry) Entry {
+	for i := range e.Services {
+		e.Services[i].Untold = !e.Services[i].Good
+	}
+	return e
+}
+
 func TestProofs(t *testing.T) {
 	other := entry(5, Start, "right", "web")
 	other.Image = "2"
@@ -74,6 +82,8 @@ func TestFailed(t *testing.T) {
 		{"failed", newestFirst(entry(1, Start, "right", "-web", "db")), "web"},
 		{"failed, another one good since", newestFirst(entry(1, Start, "right", "-web", "-db"), entry(2, Rehearsal, "right", "db")), "web"},
 		{"failed, good since", newestFirst(entry(1, Start, "right", "-web"), entry(2, Rehearsal, "right", "web")), ""},
+		{"not seen from everywhere", newestFirst(untold(entry(1, Start, "right", "-web", "db"))), ""},
+		{"failed, and not seen from everywhere since", newestFirst(entry(1, Start, "right", "-web"), untold(entry(2, Rehearsal, "right", "-web"))), "web"},
 		{"in the other server", newestFirst(entry(1, Start, "left", "-web")), ""},
 	} {
 		e, ok := Failed(c.list, "right")
@@ -194,6 +204,7 @@ func TestWords(t *testing.T) {
 		{swap, "primary set swapped from LEFT into RIGHT", "all good after 41 s"},
 		{all, "RIGHT rehearsed: all services (nightly)", "all good after 4.2 s"},
 		{part, "RIGHT rehearsed: Web server, db (after a change)", "NOT GOOD: db: exited"},
+		{untold(part), "RIGHT rehearsed: Web server, db (after a change)", "not proven: db: exited"},
 		{underWay, "LEFT started with the secondary set", "not proven yet"},
 	} {
 		if c.e.What() != c.what || c.e.Result() != c.result {

@@ -41,7 +41,7 @@ func Failed(list []Entry, server string) (Entry, bool) {
 		if e.Server != server || e.Done.IsZero() {
 			continue
 		}
-		bad := slices.DeleteFunc(slices.Clone(e.Services), func(s Service) bool { return s.Good || good[s.Name] })
+		bad := slices.DeleteFunc(slices.Clone(e.Services), func(s Service) bool { return s.Good || s.Untold || good[s.Name] })
 		if !e.Good && len(bad) > 0 {
 			e.Services = bad
 			return e, true

@@ -14,6 +14,7 @@ const (
 	MaxWait = 30 * time.Minute // after the oldest one, however many more come
 	Grace   = 45 * time.Minute // after the oldest one readiness stays as it is: MaxWait, and as long as a rehearsal may take
 
+	Between           = 20 * time.Minute // a rehearsal by itself and the next after changes: a program that writes its own files must not keep the twin down
 	QuietAfterFailure = time.Minute      // what did not start is down anyway; a correction need not wait
 	RetryFirst        = 5 * time.Minute  // a failed rehearsal is done again, since a busy machine is no mistake in a file …
 	RetryMost         = 60 * time.Minute // … and less and less often

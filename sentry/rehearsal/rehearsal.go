@@ -96,6 +96,7 @@ type Input struct {
 	// Tried is the newest failed try of what is still not proven, and Tries how many failed in turn.
 	Tried time.Time
 	Tries int
+	Ended time.Time // when the newest rehearsal was over
 	// Booted is when the server started, and Proving that this start is still to prove itself.
 	Booted  time.Time
 	Proving bool
@@ -105,7 +106,7 @@ type Input struct {
 
 // Next tells what is to be rehearsed next, and when; ok is false if nothing is.
 func Next(in Input, now time.Time) (p Plan, ok bool) {
-	if at, due := afterChange(in, now); due {
+	if at, due := afterChange(in); due {
 		p = Plan{At: at, Why: AfterChange}
 		if in.Tries > 0 {
 			p.Why = Again
@@ -125,7 +126,7 @@ func Next(in Input, now time.Time) (p Plan, ok bool) {
 }
 
 // afterChange is when what is not proven is to be rehearsed.
-func afterChange(in Input, _ time.Time) (time.Time, bool) {
+func afterChange(in Input) (time.Time, bool) {
 	if len(in.Unproven) == 0 {
 		return time.Time{}, false
 	}
@@ -139,7 +140,11 @@ func afterChange(in Input, _ time.Time) (time.Time, bool) {
 		}
 	}
 	if in.Tries == 0 {
-		return earlier(last.Add(Quiet), first.Add(MaxWait)), true
+		at := earlier(last.Add(Quiet), first.Add(MaxWait))
+		if pause := in.Ended.Add(Between); !in.Ended.IsZero() && at.Before(pause) {
+			at = pause
+		}
+		return at, true
 	}
 	again := in.Tried.Add(retry(in.Tries))
 	if last.After(in.Tried) { // somebody has corrected something

@@ -36,6 +36,8 @@ func TestNext(t *testing.T) {
 		{"a change", Input{Window: never, Unproven: web}, noon, noon.Add(Quiet), AfterChange, "web"},
 		{"more changes", Input{Window: never, Unproven: []Unproven{open("web", 0, 5), open("db", 3, 8)}}, min(9), min(18), AfterChange, "web db"},
 		{"no end of changes", Input{Window: never, Unproven: []Unproven{open("web", 0, 28)}}, min(29), noon.Add(MaxWait), AfterChange, "web"},
+		{"changed right after a rehearsal", Input{Window: never, Unproven: web, Ended: min(-1)}, noon, min(-1).Add(Between), AfterChange, "web"},
+		{"changed long after a rehearsal", Input{Window: never, Unproven: web, Ended: min(-30)}, noon, noon.Add(Quiet), AfterChange, "web"},
 		{"failed", Input{Window: never, Unproven: web, Tried: min(10), Tries: 1}, min(11), min(10).Add(RetryFirst), Again, "web"},
 		{"failed often", Input{Window: never, Unproven: web, Tried: min(10), Tries: 9}, min(11), min(10).Add(RetryMost), Again, "web"},
 		{"failed, then corrected", Input{Window: never, Unproven: []Unproven{open("web", 0, 12)}, Tried: min(10), Tries: 3}, min(12), min(12).Add(QuietAfterFailure), Again, "web"},
@@ -85,7 +87,7 @@ func TestGrace(t *testing.T) {
 	if Announce+2*time.Minute+ReadyIn+ProvenIn > RunLimit {
 		t.Error("a rehearsal may take longer than RunLimit")
 	}
-	if Quiet >= MaxWait || RetryFirst > RetryMost || NightMissed <= 48*time.Hour {
+	if Between+Announce+ReadyIn+ProvenIn > Grace || Quiet >= MaxWait || RetryFirst > RetryMost || NightMissed <= 48*time.Hour {
 		t.Error("limits are in the wrong order")
 	}
 }

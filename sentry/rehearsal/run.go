@@ -24,13 +24,14 @@ type Init interface {
 // Line is the Synchronizer's part: it holds changes back meanwhile.
 type Line interface {
 	Still(ctx context.Context) (live string, err error)
+	Live() string // what is live now
 	Resume()
 }
 
 // Bad is a transaction that does not work, or is not known to.
 type Bad struct {
-	Service, Title, Words string
-	Fails                 bool // seen to fail; else not known yet
+	Service, Probe, Title, Words string
+	Fails                        bool // seen to fail; else not known yet
 }
 
 // Prove has the transactions of services made now, and tells which have not worked since a time, on any server that verifies this one, and which
@@ -124,6 +125,10 @@ func (r *Runner) Run(ctx context.Context, o Order) (ledger.Entry, error) {
 	e = r.watch(ctx, e, o)
 	if ctx.Err() != nil { // sentry ends: nothing is known
 		return e, ctx.Err()
+	}
+	// What has become live meanwhile is the services' own doing, such as a file that one writes at every start: that is no change that is to be proven.
+	if now := line.Live(); now != "" {
+		e.Live = now
 	}
 	e.Done = time.Now().UTC()
 	r.Log.Info("rehearsal over", "result", e.Result(), "services", o.Services)
@@ -235,7 +240,10 @@ func result(e ledger.Entry, o Order, ready map[string]time.Duration, last map[st
 		case !isReady:
 			v.Words = notReady(last[n])
 		case i >= 0:
-			v.Words = fmt.Sprintf("“%s”: %s", bad[i].Title, bad[i].Words)
+			v.Words, v.Untold = bad[i].Words, !bad[i].Fails
+			if bad[i].Title != "" {
+				v.Words = fmt.Sprintf("“%s”: %s", bad[i].Title, bad[i].Words)
+			}
 		default:
 			v.Good, v.Took = true, t.Round(time.Millisecond)
 		}

@@ -65,6 +65,7 @@ func (s *server) Rehearse(_ context.Context, services []string) error {
 }
 
 func (s *server) Still(context.Context) (string, error) { s.still = true; return "c1", s.noLine }
+func (s *server) Live() string                          { return "c2" }
 func (s *server) Resume()                               { s.still = false }
 
 func (s *server) prove(_ context.Context, services []string, _ time.Time) ([]Bad, []string) {
@@ -142,7 +143,10 @@ func TestRun(t *testing.T) {
 					okay = append(okay, v.Name)
 				}
 			}
-			if e.Words != c.words || e.Good != (c.words == "") || strings.Join(okay, " ") != c.okay || e.Live != "c1" || e.Done.IsZero() || e.Good != (e.Took > 0) {
+			if want := strings.Contains(c.words, "not made since"); e.Fails() == (want || c.words == "") {
+				t.Errorf("fails: %v", e.Fails())
+			}
+			if e.Words != c.words || e.Good != (c.words == "") || strings.Join(okay, " ") != c.okay || e.Live != "c2" || e.Done.IsZero() || e.Good != (e.Took > 0) {
 				t.Errorf("entry = %+v; want %q, good: %s", e, c.words, c.okay)
 			}
 		})

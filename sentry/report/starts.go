@@ -74,12 +74,16 @@ func entriesOf(st site.Site) []entryView {
 		switch {
 		case e.Done.IsZero():
 			v.Class = "unknown"
+		case !e.Good && !e.Fails():
+			v.Class = "unknown"
 		case !e.Good:
 			v.Class, v.Result = "fail", "not good: "+site.FirstLine(e.Words)
 		}
 		for _, s := range e.Services {
 			x := entryService{Title: s.Label(), Class: "pass"}
 			switch {
+			case s.Untold:
+				x.Class, x.Text = "unknown", "not proven"
 			case !s.Good:
 				x.Class, x.Text = "fail", "not good"
 			case s.Took > 0:

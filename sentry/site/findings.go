@@ -22,6 +22,11 @@ func findings(s Site) []initapi.Finding {
 	out = append(out, compare(s)...)
 	out = append(out, formFindings(s)...)
 	out = append(out, startFindings(s)...)
+	// A secondary takes no changes while it is rehearsed.
+	out = slices.DeleteFunc(out, func(f initapi.Finding) bool {
+		v, ok := s.Find(strings.TrimPrefix(f.ID, "sync-behind-"))
+		return ok && f.ID != v.Name && v.Fresh(s.At) && v.Report.Starts.Runs(s.At.Add(v.Ahead))
+	})
 	rank := map[string]int{"critical": 0, "warning": 1, "info": 2}
 	sort.SliceStable(out, func(i, j int) bool {
 		if a, b := rank[out[i].Severity], rank[out[j].Severity]; a != b {
@@ -63,7 +68,7 @@ func serverFindings(v Server, s Site) []initapi.Finding {
 				f.Where = v.Name + ", " + f.Where
 			}
 			f.ID += "-" + v.Name // the other server may have found the same of itself
-			if serviceOf(f.ID, v.Name) != "" && v.rehearses(s.At, serviceOf(f.ID, v.Name)) {
+			if serviceOf(f.ID, v.Name) != "" && v.Rehearses(s.At, serviceOf(f.ID, v.Name)) {
 				continue
 			}
 			out = append(out, f)
@@ -103,7 +108,7 @@ func serverFindings(v Server, s Site) []initapi.Finding {
 func serviceFindings(v Server, st *initapi.State, now time.Time) []initapi.Finding {
 	var out []initapi.Finding
 	for _, svc := range st.Services {
-		if svc.State != "failed" || v.rehearses(now, svc.Name) {
+		if svc.State != "failed" || v.Rehearses(now, svc.Name) {
 			continue
 		}
 		told := false

@@ -78,7 +78,9 @@ func merge(all []trouble, accepted acceptor) []trouble {
 	var out []trouble
 	for i, t := range all {
 		if root[i] == i {
-			t.Also = also(effects[i])
+			if !t.excuses { // what is as it should be meanwhile needs no words
+				t.Also = also(effects[i])
+			}
 			// A fault that was seen stays one, though it is told under something that is not known.
 			t.Unknown = t.Unknown && (t.excuses || !slices.ContainsFunc(effects[i], func(e trouble) bool { return !e.Unknown }))
 			out = append(out, t)

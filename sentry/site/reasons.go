@@ -96,7 +96,10 @@ func setTroubles(v Server, st *initapi.State) []trouble {
 	}
 	for _, f := range st.Findings {
 		if strings.HasPrefix(f.ID, "set-degraded") {
-			r.ID, r.Evidence, r.Since = f.ID+"-"+v.Name, f.What, ours(f.Since, v)
+			r.ID, r.Since = f.ID+"-"+v.Name, ours(f.Since, v)
+			if st.Set.Rebuild == "" {
+				r.Text += " " + f.What
+			}
 			if f.Next != "" {
 				r.Next = f.Next
 			}

@@ -185,19 +185,17 @@ func proofWords(v Server, st *rehearsal.Status, service string) string {
 
 // nextWords tells when it is rehearsed, and how to have that now.
 func nextWords(v Server, st *rehearsal.Status, now time.Time) string {
-	by := "On " + v.Name + ": `atlas rehearse`."
+	by := "`atlas rehearse` on " + v.Name + "."
 	switch {
 	case st.Waits != "":
-		return "The rehearsal waits: " + st.Waits + ". Then it comes by itself, or " + lower(by)
+		return "The rehearsal waits: " + st.Waits + ". Then it comes by itself, or with " + by
 	case st.Next.IsZero():
-		return by
+		return "Rehearse it: " + by
 	case !st.Next.After(now):
-		return "It is rehearsed in a moment, or now: " + lower(by)
+		return "It is rehearsed in a moment, or at once with " + by
 	}
-	return "It is rehearsed at " + st.Next.Add(-v.Ahead).Local().Format("15:04") + " by itself, or now: " + lower(by)
+	return "It is rehearsed at " + st.Next.Add(-v.Ahead).Local().Format("15:04") + " by itself, or now with " + by
 }
-
-func lower(s string) string { return strings.ToLower(s[:1]) + s[1:] }
 
 // openStart is a change whose rehearsal is still to come in time.
 type openStart struct {
@@ -266,14 +264,14 @@ func startFindings(s Site) []initapi.Finding {
 	return out
 }
 
-// rehearses tells whether a service of v is being started from cold, which explains what is seen of it.
-func (s Server) rehearses(now time.Time, service string) bool {
+// Rehearses tells whether a service of v is being started from cold, which explains what is seen of it.
+func (s Server) Rehearses(now time.Time, service string) bool {
 	return s.Fresh(now) && s.Report.Starts.Runs(now.Add(s.Ahead)) && s.Report.Starts.Of(service)
 }
 
 func rehearsed(s Site, target, service string) bool {
 	v, ok := s.Find(target)
-	return ok && v.rehearses(s.At, service)
+	return ok && v.Rehearses(s.At, service)
 }
 
 // serviceOf is the service that one of init's findings is about.

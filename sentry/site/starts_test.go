@@ -49,7 +49,7 @@ func TestStarts(t *testing.T) {
 			"changed just now", func(s *Site) {
 				starts(s).Unproven, starts(s).Next = []rehearsal.Unproven{changed("web", time.Minute)}, now.Add(9*time.Minute)
 			},
-			initapi.VerdictYes, "", "Web of RIGHT is still to be started from cold with this: changed /etc/web at " + Clock(now.Add(-time.Minute)) + " by vi, by anna. It is rehearsed at " + now.Add(9*time.Minute).Local().Format("15:04") + " by itself, or now: on right: `atlas rehearse`.", "cold-start-open-web-right info",
+			initapi.VerdictYes, "", "Web of RIGHT is still to be started from cold with this: changed /etc/web at " + Clock(now.Add(-time.Minute)) + " by vi, by anna. It is rehearsed at " + now.Add(9*time.Minute).Local().Format("15:04") + " by itself, or now with `atlas rehearse` on right.", "cold-start-open-web-right info",
 		},
 		{
 			"a second before the end of grace", func(s *Site) {

@@ -11,6 +11,7 @@ import (
 	"sayasystems.com/atlas/sentry/ledger"
 	"sayasystems.com/atlas/sentry/rehearsal"
 	"sayasystems.com/atlas/sentry/sync/apply"
+	"sayasystems.com/atlas/sentry/sync/class"
 	"sayasystems.com/atlas/sentry/sync/history"
 	"sayasystems.com/atlas/sentry/sync/state"
 )
@@ -61,6 +62,12 @@ func (e *Engine) Still(ctx context.Context) (live string, err error) {
 		return nil
 	})
 	return live, err
+}
+
+// Live is the commit that is live on this secondary; "" if there is none.
+func (e *Engine) Live() string {
+	c, _ := e.repo.Head(state.Live)
+	return c.ID
 }
 
 // Resume ends Still.
@@ -137,6 +144,8 @@ func (e *Engine) changedSince(commit string, live state.Commit, services []strin
 		}
 		return out
 	}
+	// What belongs to one server alone is changed by programs at their starts, and by nobody on the primary.
+	changes = slices.DeleteFunc(changes, func(c state.Change) bool { return e.facts.Class(c.Path) != class.Shared })
 	names := slices.DeleteFunc(apply.Affected(e.facts.Packs, changes), func(n string) bool { return !slices.Contains(services, n) })
 	if len(names) == 0 {
 		return nil
