@@ -94,7 +94,7 @@ func markOf(st *initapi.State) marks {
 	}
 	m := marks{"": whole}
 	for _, s := range st.Services {
-		m[s.Name] = fmt.Sprint(s.State, s.Restarts)
+		m[s.Name] = fmt.Sprint(s.State, s.Restarts, s.Since.UnixNano()) // a start from cold may be over between two looks
 	}
 	return m
 }

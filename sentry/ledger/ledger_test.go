@@ -3,6 +3,7 @@ package ledger
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +35,7 @@ func newestFirst(list ...Entry) []Entry {
 
 // untold makes what is not good in an entry what is only not known.
 func untold(e Entry) Entry {
+	e.Services = slices.Clone(e.Services)
 	for i := range e.Services {
 		e.Services[i].Untold = !e.Services[i].Good
 	}

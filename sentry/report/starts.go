@@ -77,7 +77,7 @@ func entriesOf(st site.Site) []entryView {
 		case !e.Good && !e.Fails():
 			v.Class = "unknown"
 		case !e.Good:
-			v.Class, v.Result = "fail", "not good: "+site.FirstLine(e.Words)
+			v.Class, v.Result = "fail", "not good: "+site.Clipped(site.FirstLine(e.Words))
 		}
 		for _, s := range e.Services {
 			x := entryService{Title: s.Label(), Class: "pass"}

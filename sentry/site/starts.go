@@ -84,7 +84,18 @@ func coldWords(v Server, f ledger.Entry, svc ledger.Service) string {
 	if f.Kind == ledger.Start {
 		how = "when the server was started"
 	}
-	return fmt.Sprintf("%s of %s did not start from cold %s at %s: %s.", svc.Label(), strings.ToUpper(v.Name), how, Clock(ours(f.At, v)), strings.TrimSuffix(FirstLine(svc.Words), "."))
+	return fmt.Sprintf("%s of %s did not start from cold %s at %s: %s.", svc.Label(), strings.ToUpper(v.Name), how, Clock(ours(f.At, v)), strings.TrimSuffix(Clipped(FirstLine(svc.Words)), "."))
+}
+
+// mostWords of a daemon stand in a sentence; its log has all.
+const mostWords = 240
+
+// Clipped is s, cut after mostWords characters.
+func Clipped(s string) string {
+	if r := []rune(s); len(r) > mostWords {
+		return string(r[:mostWords]) + "…"
+	}
+	return s
 }
 
 func coldRemedy(v Server, svc ledger.Service) string {
