@@ -107,6 +107,9 @@ func (s Site) check(f *settings.File) error {
 	if err := s.Service.Check(f, "service"); err != nil {
 		return err
 	}
+	if _, err := s.Rehearsal.Parse(); err != nil {
+		return f.Errorf("rehearsal.window", "%v", err)
+	}
 	return CheckAddresses(f, "addresses", s.Addresses, s.Service.Address)
 }
 

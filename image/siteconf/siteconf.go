@@ -59,6 +59,8 @@ type Site struct {
 	// Addresses are those of packs that have one of their own, beside the service address.
 	Addresses []PackAddress `yaml:"addresses,omitempty" json:"addresses,omitempty"`
 	Services  []string      `yaml:"services,omitempty" json:"services,omitempty"` // packs to run; empty = those of the image that are on by default; "all" = all
+	// Rehearsal: when a secondary starts its services from cold, to prove that they would start after a swap.
+	Rehearsal Rehearsal `yaml:"rehearsal,omitempty" json:"rehearsal,omitzero"`
 }
 
 // DefaultDomain is for sites that give none: .internal is reserved for private use (ICANN, 2024).

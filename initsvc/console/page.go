@@ -208,6 +208,11 @@ func (p *page) readiness(v View) {
 		}
 		p.wrapped(head, "             ", t)
 	}
+	if s != nil && v.Now.Sub(s.Written) <= initapi.SummaryMaxAge {
+		for _, n := range s.Notes {
+			p.wrapped("             ", "             ", n)
+		}
+	}
 }
 
 func (p *page) set(v View) {

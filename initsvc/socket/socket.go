@@ -31,6 +31,7 @@ type Server interface {
 	Power(ctx context.Context, r initapi.PowerRequest) error
 	Add(ctx context.Context, r initapi.AddRequest) error
 	Order(ctx context.Context, o roles.Order) error
+	Rehearse(ctx context.Context, r initapi.RehearseRequest) error
 	Commit(ctx context.Context, r initapi.CommitRequest) (initapi.Committed, error)
 }
 
@@ -107,6 +108,7 @@ func Handler(s Server) http.Handler {
 	post(mux, "/v1/power", s.Power)
 	post(mux, "/v1/set/add", s.Add)
 	post(mux, "/v1/set/order", s.Order)
+	post(mux, "/v1/rehearse", s.Rehearse)
 	mux.HandleFunc("POST /v1/data/commit", func(w http.ResponseWriter, r *http.Request) {
 		var in initapi.CommitRequest
 		if err := decode(r.Body, &in); err != nil {

@@ -51,6 +51,10 @@ func (f *fake) Power(_ context.Context, r initapi.PowerRequest) error {
 
 func (f *fake) Add(_ context.Context, r initapi.AddRequest) error { return f.note("add " + r.Serial) }
 
+func (f *fake) Rehearse(_ context.Context, r initapi.RehearseRequest) error {
+	return f.note("rehearse " + strings.Join(r.Services, " "))
+}
+
 func (f *fake) Order(_ context.Context, o roles.Order) error { return f.note("order " + o.Set) }
 
 func (f *fake) Commit(_ context.Context, r initapi.CommitRequest) (initapi.Committed, error) {
@@ -76,6 +80,7 @@ func TestHandler(t *testing.T) {
 		{name: "refused", method: "POST", path: "/v1/set/add", body: `{"bay":1,"serial":"S"}`, err: Refuse("bay %d is empty", 1), status: 409, want: `{"error":"bay 1 is empty"}`, got: []string{"add S"}},
 		{name: "order", method: "POST", path: "/v1/set/order", body: `{"set":"x","members":[]}`, status: 200, want: `{"ok":true}`, got: []string{"order x"}},
 		{name: "commit", method: "POST", path: "/v1/data/commit", body: `{"services":["a","b"]}`, status: 200, want: `{"kept":["15"]}`, got: []string{"commit a b"}},
+		{name: "rehearse", method: "POST", path: "/v1/rehearse", body: `{"services":["web"]}`, status: 200, want: `{"ok":true}`, got: []string{"rehearse web"}},
 		{name: "no JSON", method: "POST", path: "/v1/power", body: `off`, status: 400, want: `the request is not understood`},
 		{name: "too long", method: "POST", path: "/v1/power", body: strings.Repeat(" ", maxBody+1), status: 400, want: `more than 65536 bytes`},
 		{name: "unknown", method: "GET", path: "/v2/state", status: 404, want: `init does not know GET /v2/state`},

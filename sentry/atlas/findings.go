@@ -29,6 +29,9 @@ func (a *app) findingsCommand() *cobra.Command {
 				if f.Next != "" {
 					fmt.Fprintf(a.out, "           → %s\n", state.PrintableText(f.Next))
 				}
+				if x := f.Accepted; x != nil {
+					fmt.Fprintf(a.out, "           accepted by %s until %s: %s\n", state.Printable(x.Who), day(x.Until), state.PrintableText(x.Why))
+				}
 			}
 			return nil
 		},

@@ -2,6 +2,7 @@
 //
 //	atlas status | power off|reboot | set add BAY | set start | service list|start|stop|restart|reload|enable|disable|log|apply | boot | join-code
 //	atlas history [PATH] | show COMMIT [PATH] | diff [FROM [TO]] [PATH] | blame FILE | rollback … | release | resync [SERVER]
+//	atlas ready | rehearse [SERVICE…] | ledger | accept FINDING --until 24h --why TEXT
 //	atlas findings [ack ID] | commit-upgrade [SERVICE…]
 //
 // Under the names of systemctl, service, journalctl, shutdown and others it does what these do elsewhere: see package habits.
@@ -42,6 +43,10 @@ func main() {
 		os.Exit(code)
 	}
 	if err := run(ctx, os.Args[1:], os.Stdin, os.Stdout); err != nil {
+		if code, ok := errors.AsType[exitCode](err); ok {
+			stop()
+			os.Exit(int(code))
+		}
 		fmt.Fprintln(os.Stderr, "atlas:", err)
 		os.Exit(1)
 	}
@@ -71,8 +76,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	f.StringVar(&a.sentrySocket, "sentry-socket", layout.AdminSocket, "sentry's `socket`")
 	_ = f.MarkHidden("init-socket")
 	_ = f.MarkHidden("sentry-socket")
-	root.AddCommand(a.statusCommand(), a.powerCommand(), a.setCommand(), a.serviceCommand(), a.bootCommand(), a.joinCommand(),
-		a.historyCommand(), a.showCommand(), a.diffCommand(), a.blameCommand(), a.rollbackCommand(), a.releaseCommand(), a.resyncCommand(), a.findingsCommand(), a.verifyCommand(), a.commitUpgradeCommand())
+	root.AddCommand(a.statusCommand(), a.readyCommand(), a.rehearseCommand(), a.ledgerCommand(), a.acceptCommand(), a.powerCommand(), a.setCommand(),
+		a.serviceCommand(), a.bootCommand(), a.joinCommand(), a.historyCommand(), a.showCommand(), a.diffCommand(), a.blameCommand(), a.rollbackCommand(),
+		a.releaseCommand(), a.resyncCommand(), a.findingsCommand(), a.verifyCommand(), a.commitUpgradeCommand())
 	return root.ExecuteContext(ctx)
 }
 

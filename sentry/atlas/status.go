@@ -38,12 +38,7 @@ func (a *app) statusCommand() *cobra.Command {
 
 func (a *app) printSite(s site.Site) {
 	fmt.Fprintf(a.out, "%s — ready to swap: %s\n", s.Name, map[string]string{initapi.VerdictYes: "yes", initapi.VerdictNo: "NO", initapi.VerdictUnknown: "NOT KNOWN"}[s.Readiness.Verdict])
-	for _, r := range s.Readiness.Reasons {
-		fmt.Fprintf(a.out, "  - %s\n", r.Text)
-		if r.Next != "" {
-			fmt.Fprintf(a.out, "    → %s\n", r.Next)
-		}
-	}
+	a.printReasons(s.Readiness)
 	if s.Advice.Down {
 		fmt.Fprintf(a.out, "\n%s\n", s.Advice.Text)
 	}
@@ -82,6 +77,9 @@ func (a *app) printSite(s site.Site) {
 		fmt.Fprintf(a.out, "  %-8s %s (%s, since %s)\n", f.Severity, f.What, f.Where, site.Clock(f.Since))
 		if f.Next != "" {
 			fmt.Fprintf(a.out, "           → %s\n", f.Next)
+		}
+		if x := f.Accepted; x != nil {
+			fmt.Fprintf(a.out, "           accepted by %s until %s: %s\n", x.Who, day(x.Until), x.Why)
 		}
 	}
 }

@@ -23,6 +23,13 @@ import (
 //	POST /v1/rollback            state.Rollback → state.RolledBack
 //	POST /v1/release             {"commit": "…"} (state.Held.Commit as it was seen) → state.Commit, the newest that is sent on
 //	POST /v1/resync              state.Resync → state.Resynced
+//	GET  /v1/ready               site.Readiness, as it was judged seconds ago; 503 if it was not
+//	GET  /v1/ledger              []ledger.Entry of the set that is started here and what other servers tell, the newest first
+//	GET  /v1/rehearsal           Rehearsal: how it stands
+//	POST /v1/rehearse            {"services": […]} → rehearsal.Order; none = all. It has begun; what becomes of it is in the ledger
+//	GET  /v1/accepted            []accept.Acceptance
+//	POST /v1/accept              {"finding": "…", "why": "…", "until": TIME} → accept.Acceptance
+//	POST /v1/accept/end          {"finding": "…"} → accept.Acceptance
 //	POST /v1/findings/ack        {"id": "…"} → initapi.Finding, which tells of what has happened and is ended
 //
 // COMMIT is the start of a commit's name, HEAD, HEAD~2, or a time. Errors are {"error": "what is wrong; what to do"} with a status of 4xx
@@ -45,6 +52,7 @@ func (d *Daemon) serveAdmin(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { reply(w, d.Site(), nil) })
 	mux.HandleFunc("GET /v1/past", d.servePast)
+	d.readyAPI(mux)
 	mux.HandleFunc("POST /v1/join-code", func(w http.ResponseWriter, r *http.Request) {
 		off, err := d.JoinCode(r.URL.Query().Get("renew") != "")
 		reply(w, off, err)

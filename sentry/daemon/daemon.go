@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,7 +28,9 @@ import (
 	"sayasystems.com/atlas/image/pack"
 	"sayasystems.com/atlas/image/siteconf"
 	"sayasystems.com/atlas/roles"
+	"sayasystems.com/atlas/sentry/accept"
 	"sayasystems.com/atlas/sentry/initapi"
+	"sayasystems.com/atlas/sentry/ledger"
 	"sayasystems.com/atlas/sentry/peers"
 	"sayasystems.com/atlas/sentry/site"
 	"sayasystems.com/atlas/sentry/sync/state"
@@ -47,6 +50,7 @@ type Config struct {
 	Etc         string // /etc, the set's when one is started
 	PacksDir    string
 	SummaryFile string // for init's console; "" = none
+	RunDir      string // of files of this boot; "" = none
 	AdminSocket string // for the command atlas; "" = none
 	Listen      string // address to serve on; "" = the management address
 	PeerPort    int
@@ -55,6 +59,8 @@ type Config struct {
 	SetDir      string        // filesystem of the started set, whose changes are followed
 	// FakeSync stands in for the Synchronizer in tests that have no disk set.
 	FakeSync func(role roles.Role) *state.Status
+	// FakeLine likewise, for starts from cold.
+	FakeLine line
 	Init     Init
 	Kinds    map[string]verify.Kind
 	Log      *slog.Logger
@@ -63,8 +69,8 @@ type Config struct {
 // Defaults gives the configuration of an appliance.
 func Defaults(log *slog.Logger) Config {
 	return Config{
-		StateDir: layout.StateDir, Etc: "/etc", PacksDir: layout.PacksDir, SummaryFile: initapi.SummaryFile, AdminSocket: layout.AdminSocket,
-		PeerPort: layout.PeerPort, PagePort: layout.DashboardPort, SetDir: layout.SetDir, Init: initapi.NewClient(""), Kinds: verify.Kinds(), Log: log,
+		StateDir: layout.StateDir, Etc: "/etc", PacksDir: layout.PacksDir, SummaryFile: initapi.SummaryFile, RunDir: layout.Run, AdminSocket: layout.AdminSocket,
+		PeerPort: layout.PeerPort, PagePort: layout.DashboardPort, SetDir: layout.SetDir, Init: initapi.NewClient("").Patient(), Kinds: verify.Kinds(), Log: log,
 	}
 }
 
@@ -80,8 +86,13 @@ type Daemon struct {
 	log    *slog.Logger
 	hub    hub
 
-	sync   synchronizer
-	record recorder
+	sync     synchronizer
+	record   recorder
+	starts   *starts
+	started  time.Time
+	accepted *accept.Book
+	memory   site.Memory
+	judged   atomic.Pointer[site.Site] // of the last cycle
 
 	site struct { // what settings has read
 		sync.Mutex
@@ -118,10 +129,14 @@ func New(cfg Config) (*Daemon, error) {
 	log := cfg.Log.With("server", server.Name)
 	d := &Daemon{
 		cfg: cfg, server: server, id: id, book: book, offers: peers.NewOffers(cfg.StateDir, nil), client: peers.NewClient(id, cfg.PeerPort),
-		log: log, others: map[string]*other{},
+		log: log, others: map[string]*other{}, started: time.Now(),
 	}
 	d.own.err = errors.New("not asked yet")
 	d.sync.d = d
+	d.starts = newStarts(d)
+	if d.accepted, err = accept.Open(filepath.Join(cfg.StateDir, acceptedFile)); err != nil {
+		log.Error("accepted findings", "err", err)
+	}
 	d.runner = verify.NewRunner(verify.Settings{Observer: server.Name, Interval: cfg.Interval, History: 40, Log: log, Changed: d.hub.publish, Ran: d.record.ran})
 	d.packs, d.packErr = pack.LoadAll(cfg.PacksDir)
 	if d.packErr != nil {
@@ -159,7 +174,11 @@ func (d *Daemon) cycle(ctx context.Context) error {
 		d.pollOthers(ctx)
 		d.runner.Set(ctx, d.checks())
 		d.tellPending(ctx)
-		d.writeSummary()
+		d.learnAccepted()
+		s := d.Site()
+		d.judged.Store(&s)
+		d.starts.look(ctx)
+		d.writeSummary(s)
 		d.hub.publish()
 		select {
 		case <-ctx.Done():
@@ -269,7 +288,25 @@ func (d *Daemon) Site() site.Site {
 		s.Servers = append(s.Servers, v)
 	}
 	d.mu.Unlock()
-	return site.Judge(s)
+	s.Accepted = d.accepted.List()
+	var lists [][]ledger.Entry
+	for _, v := range s.Servers {
+		if v.Report != nil {
+			lists = append(lists, v.Report.Ledger)
+		}
+	}
+	s.Ledger = ledger.Merge(lists...)
+	s = site.Judge(s)
+	d.memory.Stamp(&s)
+	return s
+}
+
+// lastSite is the site as it was judged in the last cycle: empty before the first.
+func (d *Daemon) lastSite() site.Site {
+	if s := d.judged.Load(); s != nil {
+		return *s
+	}
+	return site.Site{}
 }
 
 // Admin is the bcrypt hash of the administrator's password.

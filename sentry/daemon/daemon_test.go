@@ -30,6 +30,9 @@ type fakeInit struct {
 	mu    sync.Mutex
 	state initapi.State
 	err   error
+
+	rehearsed []string // services of each rehearsal
+	broken    string   // last words of what does not start then
 }
 
 func (f *fakeInit) State(context.Context) (initapi.State, error) {
@@ -55,7 +58,8 @@ func (f *fakeInit) set(change func(*initapi.State)) {
 func serving(name, addr string, role roles.Role) initapi.State {
 	return initapi.State{
 		Server: name, State: initapi.Serving, Role: role, Ready: true, DisksKnown: true,
-		Set:       &initapi.Set{ID: "set-" + name},
+		Set:     &initapi.Set{ID: "set-" + name},
+		Started: time.Now(), Version: "1",
 		Addresses: initapi.Addresses{Management: addr + "/24", Service: addr + "/24"},
 		Services:  []initapi.Service{{Name: "web", Title: "Web", State: "ready"}},
 	}
@@ -85,6 +89,7 @@ func newBox(t *testing.T, n int, name, addr string, role roles.Role, ports [2]in
 	} {
 		must(t, os.WriteFile(filepath.Join(etc, f), []byte(text), 0o600))
 	}
+	must(t, os.MkdirAll(filepath.Join(b.dir, "set", "sentry"), 0o755))
 	packs := filepath.Join(b.dir, "packs")
 	must(t, os.MkdirAll(filepath.Join(packs, "web"), 0o755))
 	must(t, os.WriteFile(filepath.Join(packs, "web", "pack.yaml"), []byte(strings.ReplaceAll(webPack, "PORT", web)), 0o644))
@@ -100,6 +105,7 @@ func newBox(t *testing.T, n int, name, addr string, role roles.Role, ports [2]in
 			}
 			return st
 		},
+		FakeLine: &fakeLine{live: "c1"}, SetDir: filepath.Join(b.dir, "set"),
 		Kinds: map[string]verify.Kind{"http": {Run: verify.HTTP, Watch: "80"}}, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	must(t, err)
@@ -149,6 +155,15 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "0.0.0.0:0")
+	must(t, err)
+	return l
+}
+
+func portOf(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
 
 func freePorts(t *testing.T) [2]int {
 	t.Helper()

@@ -94,7 +94,7 @@ func markOf(st *initapi.State) marks {
 	}
 	m := marks{"": whole}
 	for _, s := range st.Services {
-		m[s.Name] = fmt.Sprint(s.State, s.Restarts)
+		m[s.Name] = fmt.Sprint(s.State, s.Restarts, s.Since.UnixNano()) // a start from cold may be over between two looks
 	}
 	return m
 }
@@ -120,6 +120,8 @@ func (d *Daemon) report(now time.Time) site.Report {
 		}
 	}
 	r.Sync = d.sync.status()
+	r.Starts, r.Ledger = d.starts.told()
+	r.Accepted = d.accepted.List()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r.State, r.Boot, r.Inventory = d.own.state, d.own.boot, d.own.inventory

@@ -8,17 +8,17 @@ import (
 	"strconv"
 	"time"
 
+	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/site"
 	"sayasystems.com/atlas/sentry/verify"
 )
 
 // writeSummary writes what init's console shows of sentry.
-func (d *Daemon) writeSummary() {
+func (d *Daemon) writeSummary(s site.Site) {
 	if d.cfg.SummaryFile == "" {
 		return
 	}
-	s := d.Site()
 	sum := Summary(s, d.server.Name)
 	// A server that knows no other offers its join code by itself: it was just installed.
 	if len(s.Servers) == 1 {
@@ -40,7 +40,18 @@ func Summary(s site.Site, server string) initapi.Summary {
 	for _, r := range s.Readiness.Reasons {
 		sum.Reasons = append(sum.Reasons, r.Text)
 	}
+	for _, r := range s.Readiness.Accepted {
+		sum.Notes = append(sum.Notes, "accepted by "+r.Accepted.Who+" until "+r.Accepted.Until.Local().Format("2 Jan 15:04")+": "+r.Text)
+	}
+	for _, v := range s.ByRole(roles.Secondary) {
+		if words := site.StartWords(s.Ledger, v.Name); words != "" {
+			sum.Notes = append(sum.Notes, v.Name+": l"+words[1:])
+		}
+	}
 	for i, f := range s.Findings {
+		if f.Accepted != nil {
+			continue
+		}
 		if i == 0 && f.Severity != "info" {
 			sum.Worst = &s.Findings[0]
 		}

@@ -94,6 +94,11 @@ func (c *Client) Order(ctx context.Context, o roles.Order) error {
 	return c.do(ctx, http.MethodPost, "/v1/set/order", o, nil)
 }
 
+// Rehearse stops services of a secondary and orders their start, all of the site's if none are named. It takes as long as they take to stop.
+func (c *Client) Rehearse(ctx context.Context, services []string) error {
+	return c.within(ctx, 6*time.Minute, http.MethodPost, "/v1/rehearse", RehearseRequest{services}, nil)
+}
+
 // Commit gives up the way back to an older release for the data of services, or tells what that would remove.
 func (c *Client) Commit(ctx context.Context, r CommitRequest) (Committed, error) {
 	var out Committed
@@ -105,6 +110,10 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	if method == http.MethodPost { // services take their time to stop
 		limit = 3 * time.Minute
 	}
+	return c.within(ctx, limit, method, path, in, out)
+}
+
+func (c *Client) within(ctx context.Context, limit time.Duration, method, path string, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var body io.Reader

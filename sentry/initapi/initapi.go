@@ -10,6 +10,7 @@
 //	POST /v1/power                       PowerRequest
 //	POST /v1/set/add                     AddRequest: take the disk in a bay into the set and rebuild it
 //	POST /v1/set/order                   roles.Order: an operator's decision while holding
+//	POST /v1/rehearse                    RehearseRequest: stop services of a secondary and start them as a boot does
 //	POST /v1/data/commit                 CommitRequest, answered with Committed: give up the way back to an older release
 //
 // Errors are {"error": "what is wrong; what to do"} with status 4xx or 5xx.
@@ -169,6 +170,16 @@ type Finding struct {
 	// News tells of what has happened, and not how things stand: it ends at Until (zero: never by itself), or when a person has acknowledged it.
 	News  bool      `json:"news,omitempty"`
 	Until time.Time `json:"until,omitzero"`
+	// Accepted: somebody has accepted it for a time; it does not stand in the way of a swap.
+	Accepted *Accepted `json:"accepted,omitempty"`
+}
+
+// Accepted tells who has accepted a finding.
+type Accepted struct {
+	Who   string    `json:"who"`
+	Why   string    `json:"why"`
+	At    time.Time `json:"at"`
+	Until time.Time `json:"until"`
 }
 
 // BootReport tells how a boot went.
@@ -212,6 +223,12 @@ type DataForm struct {
 	Kept  []int     `json:"kept,omitempty"`  // older forms to which there is a way back
 	Room  int64     `json:"room,omitempty"`  // bytes that it takes to bring them forward
 	Bytes int64     `json:"bytes,omitempty"` // that they take
+}
+
+// RehearseRequest names services of a secondary, all of the site's if none: they are stopped, those that others need last, and started again.
+// The answer comes when the starts are ordered. A primary refuses.
+type RehearseRequest struct {
+	Services []string `json:"services,omitempty"`
 }
 
 // CommitRequest gives up the way back to an older release for the data of services, all if none are named. Ask: only tell what would be removed.

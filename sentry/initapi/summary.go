@@ -24,6 +24,7 @@ type Summary struct {
 	Written   time.Time        `json:"written"`
 	Verdict   string           `json:"verdict"`         // ready to swap: "yes", "no" or "unknown"
 	Reasons   []string         `json:"reasons"`         // why not, most important first; short sentences
+	Notes     []string         `json:"notes,omitempty"` // what else belongs to the verdict: accepted findings, a rehearsal
 	Worst     *Finding         `json:"worst,omitempty"` // most severe finding of the site
 	Findings  int              `json:"findings"`        // how many warnings and critical ones there are
 	Probes    ProbeCount       `json:"probes"`          // of this server's services, by all observers

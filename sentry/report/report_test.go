@@ -80,14 +80,18 @@ func (v visitor) login() string {
 
 func TestEverySampleRenders(t *testing.T) {
 	want := map[string][]string{
-		"ready":     {"<strong>yes</strong>", "Nothing is wrong that ATLAS can see"},
-		"three":     {"<strong>yes</strong>", "MIDDLE", "by middle"},
-		"secondary": {"<strong>yes", "Page of LEFT"},
-		"held":      {"<strong>no", "A change is held back", "Roll back…", "Send it on as it is…", "lacks changes since"},
-		"alone":     {"<strong>no</strong>", "Next: install the second server"},
-		"degraded":  {"<strong>no</strong>", "missing", "<code>atlas service list</code>", "InnoDB: Unable to lock"},
-		"down":      {"<strong>not known</strong>", "What helps now: swap the disk sets", "was active"},
-		"hold":      {"<strong>no</strong>", "belong to two different sets", "RIGHT has not answered yet"},
+		"ready":      {"<strong>yes</strong>", "Nothing is wrong that ATLAS can see"},
+		"three":      {"<strong>yes</strong>", "MIDDLE", "by middle"},
+		"secondary":  {"<strong>yes", "Page of LEFT"},
+		"held":       {"<strong>no", "A change is held back", "Roll back…", "Send it on as it is…", "lacks changes since"},
+		"open":       {"<strong>yes</strong>", "Web server of RIGHT is still to be started from cold with this: changed /etc/apache2/envvars", "<code>atlas rehearse</code>"},
+		"rehearsing": {"<strong>not known</strong>", "RIGHT is being rehearsed since", "<b>being rehearsed since", "being rehearsed: </span>", "swap all the same"},
+		"cold":       {"<strong>no</strong>", "Web server of RIGHT did not start from cold at its rehearsal", "<code>atlas rollback --service apache</code>", "not good: Web server: apache2: Usage", "Last proven swap: 12 days ago"},
+		"accepted":   {"<strong>yes</strong>", "Accepted by anna, from 10.7.0.50 until", "the new disk comes on Thursday", "The disk in bay 2 (S4NN0L2) has left the set", "all services (nightly)", "41 s"},
+		"alone":      {"<strong>no</strong>", "Next: install the second server"},
+		"degraded":   {"<strong>no</strong>", "missing", "<code>atlas service list</code>", "InnoDB: Unable to lock"},
+		"down":       {"<strong>not known</strong>", "What helps now: swap the disk sets", "was active"},
+		"hold":       {"<strong>no</strong>", "belong to two different sets", "RIGHT has not answered yet"},
 	}
 	for name, mk := range samples() {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 
 	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/initapi"
+	"sayasystems.com/atlas/sentry/ledger"
 	"sayasystems.com/atlas/sentry/peers"
 	"sayasystems.com/atlas/sentry/site"
 	"sayasystems.com/atlas/sentry/sync/state"
@@ -41,8 +43,16 @@ func newSample(t testing.TB, mk func(time.Time) site.Site) *sample {
 	return &sample{make: mk, hash: string(h), hub: make(chan struct{}), changes: newFakeChanges()}
 }
 
-func (s *sample) Site() site.Site { return site.Judge(s.make(time.Now())) }
-func (s *sample) Admin() string   { return s.hash }
+func (s *sample) Site() site.Site {
+	st := s.make(time.Now())
+	for _, v := range st.Servers {
+		if v.Report != nil {
+			st.Ledger = ledger.Merge(st.Ledger, v.Report.Ledger)
+		}
+	}
+	return site.Judge(st)
+}
+func (s *sample) Admin() string { return s.hash }
 func (s *sample) CurrentCode() (peers.Offer, bool) {
 	if s.code == nil {
 		return peers.Offer{}, false
@@ -138,6 +148,7 @@ func sampleReport(now time.Time, v sampleServer, servers []sampleServer) *site.R
 			r.Sync.Peers = append(r.Sync.Peers, state.Peer{Name: t.name, Up: true, Live: "c1", State: "in step", Report: now})
 		}
 	}
+	sampleStarts(now, v, r)
 	for _, p := range samplePacks {
 		r.Packs = append(r.Packs, site.Service{Name: p.name, Title: p.title})
 	}
@@ -183,7 +194,7 @@ func sampleReport(now time.Time, v sampleServer, servers []sampleServer) *site.R
 func samples() map[string]func(time.Time) site.Site {
 	left := sampleServer{name: "left", addr: "10.7.0.11", role: roles.Primary}
 	right := sampleServer{name: "right", addr: "10.7.0.12", role: roles.Secondary}
-	return map[string]func(time.Time) site.Site{
+	out := map[string]func(time.Time) site.Site{
 		"ready": func(now time.Time) site.Site { return sampleSite(now, left, right) },
 		"three": func(now time.Time) site.Site {
 			return sampleSite(now, left, right, sampleServer{name: "middle", addr: "10.7.0.13", role: roles.Secondary})
@@ -263,6 +274,8 @@ func samples() map[string]func(time.Time) site.Site {
 			return sampleSite(now, l, sampleServer{name: "right", addr: "10.7.0.12", never: true})
 		},
 	}
+	maps.Copy(out, startSamples(left, right))
+	return out
 }
 
 // TestServeSamples serves the samples at ATLAS_PAGE (such as 127.0.0.1:9000; /ready/, /alone/ and so on) until the test is stopped: to look at them.

@@ -29,6 +29,7 @@ type serverView struct {
 	Network           []probeView
 	Unknown, LastSeen string
 	Standing          *site.Standing // with the changes of settings; nil: nothing to tell
+	Rehearsing        string         // "being rehearsed since 03:12:02"; "" = it is not
 }
 
 type fact struct{ Name, Value string }
@@ -94,6 +95,7 @@ func serverOf(st site.Site, s site.Server) serverView {
 	if y, ok := st.Standing(s); ok {
 		v.Standing = &y
 	}
+	v.Rehearsing = rehearsingOf(st, s)
 	return v
 }
 
@@ -277,7 +279,11 @@ func servicesOf(st site.Site, target site.Server, observers []string) []serviceV
 		for _, r := range rows[name] {
 			row := rowView{Title: r.Title}
 			for _, o := range observers {
-				row.Cells = append(row.Cells, cell(o, found[key{r.Service, r.Probe}][o], st.At.Add(ahead[o])))
+				c := cell(o, found[key{r.Service, r.Probe}][o], st.At.Add(ahead[o]))
+				if c.Class == "fail" && target.Rehearses(st.At, r.Service) { // as it should be just now
+					c.Class, c.Word, c.Text = "skipped", "being rehearsed", "…"
+				}
+				row.Cells = append(row.Cells, c)
 			}
 			v.Probes = append(v.Probes, row)
 		}

@@ -28,6 +28,7 @@ type view struct {
 	Servers      []serverView
 	Findings     []findingView
 	Boots        []bootView
+	Ledger       []entryView
 	Swap         swapView
 	Join         joinView
 
@@ -43,8 +44,11 @@ type verdictView struct {
 	Class    string // "yes", "no", "unknown"
 	Answer   string
 	Lead     string
-	Reasons  []site.Reason
-	More     []site.Reason
+	Reasons  []reasonView
+	More     []reasonView
+	Accepted []reasonView
+	Open     []string // changes that are still to be rehearsed, in time
+	Proven   []string // newest proven start, and swap
 	Advice   site.Advice
 	Announce string // for screen readers
 }
@@ -52,6 +56,7 @@ type verdictView struct {
 type findingView struct {
 	Class, Word, What, Where, Next, Since string
 	Ack                                   string // address that ends it; "" = not offered
+	Accepted                              string // by whom, until when and why; "" = not
 }
 
 type joinView struct {
@@ -86,6 +91,7 @@ func (p *Page) view(s *session) view {
 		}
 	}
 	v.Swap = swapOf(st)
+	v.Ledger = entriesOf(st)
 	v.Join = p.joinOf(st, s)
 	v.Held, v.Apart = heldOf(st), apartOf(st)
 	v.Primary, _, v.URL = placeOf(st)
@@ -94,7 +100,7 @@ func (p *Page) view(s *session) view {
 }
 
 func verdictOf(st site.Site) verdictView {
-	v := verdictView{Class: st.Readiness.Verdict, Advice: st.Advice, Reasons: st.Readiness.Reasons}
+	v := verdictView{Class: st.Readiness.Verdict, Advice: st.Advice, Reasons: reasonsOf(st.Readiness.Reasons, st.At), Accepted: reasonsOf(st.Readiness.Accepted, st.At), Open: st.Readiness.Open, Proven: provenOf(st)}
 	if len(v.Reasons) > 4 {
 		v.Reasons, v.More = v.Reasons[:4], v.Reasons[4:]
 	}
@@ -128,6 +134,9 @@ func oldestProof(st site.Site) string {
 
 func findingOf(f initapi.Finding, now time.Time) findingView {
 	v := findingView{Class: f.Severity, What: f.What, Where: f.Where, Next: f.Next, Since: since(f.Since, now)}
+	if f.Accepted != nil {
+		v.Accepted = acceptedWords(*f.Accepted)
+	}
 	switch f.Severity {
 	case "critical":
 		v.Word = "Fault"

@@ -21,6 +21,12 @@ func findings(s Site) []initapi.Finding {
 	out = append(out, probeFindings(s)...)
 	out = append(out, compare(s)...)
 	out = append(out, formFindings(s)...)
+	out = append(out, startFindings(s)...)
+	// A secondary takes no changes while it is rehearsed.
+	out = slices.DeleteFunc(out, func(f initapi.Finding) bool {
+		v, ok := s.Find(strings.TrimPrefix(f.ID, "sync-behind-"))
+		return ok && f.ID != v.Name && v.Fresh(s.At) && v.Report.Starts.Runs(s.At.Add(v.Ahead))
+	})
 	rank := map[string]int{"critical": 0, "warning": 1, "info": 2}
 	sort.SliceStable(out, func(i, j int) bool {
 		if a, b := rank[out[i].Severity], rank[out[j].Severity]; a != b {
@@ -61,12 +67,16 @@ func serverFindings(v Server, s Site) []initapi.Finding {
 			} else if !strings.Contains(f.Where, v.Name) {
 				f.Where = v.Name + ", " + f.Where
 			}
+			f.ID += "-" + v.Name // the other server may have found the same of itself
+			if serviceOf(f.ID, v.Name) != "" && v.Rehearses(s.At, serviceOf(f.ID, v.Name)) {
+				continue
+			}
 			out = append(out, f)
 		}
-		out = append(out, serviceFindings(v, r.State)...)
+		out = append(out, serviceFindings(v, r.State, s.At)...)
 		if r.State.State == initapi.Holding {
 			for _, why := range r.State.Reasons {
-				out = append(out, initapi.Finding{ID: "holding-" + why.Code, Severity: "critical", Where: v.Name, What: why.Text, Next: why.Next, Since: r.State.Started})
+				out = append(out, initapi.Finding{ID: "holding-" + why.Code + "-" + v.Name, Severity: "critical", Where: v.Name, What: why.Text, Next: why.Next, Since: r.State.Started})
 			}
 		}
 	}
@@ -95,10 +105,10 @@ func serverFindings(v Server, s Site) []initapi.Finding {
 }
 
 // serviceFindings tells of failed services, unless init has a finding of its own.
-func serviceFindings(v Server, st *initapi.State) []initapi.Finding {
+func serviceFindings(v Server, st *initapi.State, now time.Time) []initapi.Finding {
 	var out []initapi.Finding
 	for _, svc := range st.Services {
-		if svc.State != "failed" {
+		if svc.State != "failed" || v.Rehearses(now, svc.Name) {
 			continue
 		}
 		told := false
@@ -111,7 +121,7 @@ func serviceFindings(v Server, st *initapi.State) []initapi.Finding {
 				what += ": " + svc.Error
 			}
 			out = append(out, initapi.Finding{
-				ID: "service-" + svc.Name, Severity: "critical", Where: v.Name + ", " + svc.Name, What: what + ".", Since: svc.Since,
+				ID: "service-" + svc.Name + "-" + v.Name, Severity: "critical", Where: v.Name + ", " + svc.Name, What: what + ".", Since: svc.Since,
 				Next: "On " + v.Name + " try `atlas service restart " + svc.Name + "`.",
 			})
 		}
@@ -130,7 +140,7 @@ func probeFindings(s Site) []initapi.Finding {
 		}
 		for _, p := range v.Report.Probes {
 			stands := p.Standing() // trouble that was seen once is being looked at again, and is no finding yet
-			if stands != verify.Fail && stands != verify.Warn {
+			if stands != verify.Fail && stands != verify.Warn || rehearsed(s, p.Target, p.Service) {
 				continue
 			}
 			k := key{p.Target, p.Service, p.Probe}
@@ -171,12 +181,12 @@ func compare(s Site) []initapi.Finding {
 				x, y := *a.Report.Inventory, *b.Report.Inventory
 				x.Server, y.Server = a.Name, b.Name
 				for _, f := range hwcheck.Compare(x, y) {
-					out = append(out, initapi.Finding{ID: "hardware-" + f.ID, Severity: f.Severity, Where: a.Name + ", " + b.Name, What: f.What, Next: f.Next, Since: s.At})
+					out = append(out, initapi.Finding{ID: "hardware-" + f.ID, Severity: f.Severity, Where: a.Name + ", " + b.Name, What: f.What, Next: f.Next})
 				}
 			}
 			if x, y := a.Report.State, b.Report.State; x.Version != y.Version {
 				out = append(out, initapi.Finding{
-					ID: "version-" + a.Name + "-" + b.Name, Severity: "info", Where: a.Name + ", " + b.Name, Since: s.At,
+					ID: "version-" + a.Name + "-" + b.Name, Severity: "info", Where: a.Name + ", " + b.Name,
 					What: fmt.Sprintf("The servers run different images: %s has %s, %s has %s.", a.Name, x.Version, b.Name, y.Version),
 				})
 			}

@@ -71,19 +71,22 @@ func formReason(p *initapi.State, v Server, have, can initapi.DataForm) (Reason,
 }
 
 // formReasons are the troubles as reasons against a swap, formFindings as findings: they are told weeks before one.
-func formReasons(s Site) []Reason {
-	var out []Reason
+func formReasons(s Site) []trouble {
+	var out []trouble
 	for _, t := range formTroubles(s) {
-		out = append(out, t.why)
+		t.why.ID = t.id()
+		out = append(out, trouble{rank: rankData, Reason: t.why})
 	}
 	return out
 }
+
+func (t formTrouble) id() string { return "data-swap-" + t.service + "-" + t.why.Server }
 
 func formFindings(s Site) []initapi.Finding {
 	var out []initapi.Finding
 	for _, t := range formTroubles(s) {
 		out = append(out, initapi.Finding{
-			ID: "data-swap-" + t.service + "-" + t.why.Server, Severity: "warning", Where: t.why.Server + ", " + t.service, What: t.why.Text, Next: t.why.Next, Since: s.At,
+			ID: t.id(), Severity: "warning", Where: t.why.Server + ", " + t.service, What: t.why.Text, Next: t.why.Next,
 		})
 	}
 	return out

@@ -7,6 +7,8 @@ import (
 
 	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/initapi"
+	"sayasystems.com/atlas/sentry/ledger"
+	"sayasystems.com/atlas/sentry/rehearsal"
 	"sayasystems.com/atlas/sentry/sync/state"
 	"sayasystems.com/atlas/sentry/verify"
 )
@@ -31,6 +33,8 @@ func pair() Site {
 		r.Sync = &state.Status{At: now, Role: string(role)}
 		if role == roles.Primary {
 			r.Sync.Peers = []state.Peer{{Name: "right", Up: true, Live: "c1", State: "in step"}}
+		} else {
+			r.Starts = &rehearsal.Status{At: now, Proofs: map[string]ledger.Proof{"web": {Service: "web", At: now.Add(-time.Hour), Live: "l1"}}, LastFull: now.Add(-time.Hour), Nightly: true}
 		}
 		s.Servers = append(s.Servers, Server{Name: name, Self: name == "left", Seen: now.Add(-time.Second), Report: r})
 	}
@@ -101,18 +105,18 @@ func TestReadiness(t *testing.T) {
 			left(s).Findings = []initapi.Finding{{ID: "hot", Severity: "critical", What: "Too hot."}}
 		}, initapi.VerdictNo, "Too hot."},
 		{"warning only", func(s *Site) { left(s).Findings = []initapi.Finding{{ID: "warm", Severity: "warning", What: "Warm."}} }, initapi.VerdictYes, ""},
-		{"probe fails", func(s *Site) { probe(s, 0, 1).Status = verify.Fail }, initapi.VerdictNo, "“Page” on RIGHT, seen from left, fails"},
-		{"own probe fails", func(s *Site) { probe(s, 1, 1).Status = verify.Fail }, initapi.VerdictNo, "“Page” on RIGHT, fails"},
+		{"probe fails", func(s *Site) { probe(s, 0, 1).Status = verify.Fail }, initapi.VerdictNo, "“Page” on RIGHT fails, seen from left: "},
+		{"own probe fails", func(s *Site) { probe(s, 1, 1).Status = verify.Fail }, initapi.VerdictNo, "“Page” on RIGHT fails, seen from RIGHT itself"},
 		{"probe seen to fail once", func(s *Site) { probe(s, 0, 1).Status, probe(s, 0, 1).Stands = verify.Fail, verify.Pass }, initapi.VerdictYes, ""},
-		{"probe fails three times", func(s *Site) { probe(s, 0, 1).Status, probe(s, 0, 1).Stands = verify.Fail, verify.Fail }, initapi.VerdictNo, "“Page” on RIGHT, seen from left, fails"},
+		{"probe fails three times", func(s *Site) { probe(s, 0, 1).Status, probe(s, 0, 1).Stands = verify.Fail, verify.Fail }, initapi.VerdictNo, "“Page” on RIGHT fails, seen from left: "},
 		{"probe fails from the start, once", func(s *Site) { probe(s, 0, 1).Status, probe(s, 0, 1).Stands = verify.Fail, verify.Unknown }, initapi.VerdictUnknown, "failed once and is being verified again"},
 		{"probe comes and goes", func(s *Site) { probe(s, 0, 1).Stands, probe(s, 0, 1).Flapping = verify.Warn, true }, initapi.VerdictYes, ""},
 		{"probe warns", func(s *Site) { probe(s, 0, 1).Status = verify.Warn }, initapi.VerdictYes, ""},
 		{"probe not applicable", func(s *Site) { probe(s, 0, 1).Status = verify.NotApplicable }, initapi.VerdictYes, ""},
 		{"probe unknown", func(s *Site) { probe(s, 0, 1).Status = verify.Unknown }, initapi.VerdictUnknown, "is not verified"},
 		{"probe skipped", func(s *Site) { probe(s, 0, 1).Status = verify.Skipped }, initapi.VerdictUnknown, "is not verified"},
-		{"probe old", func(s *Site) { probe(s, 0, 1).At = now.Add(-time.Minute) }, initapi.VerdictUnknown, "not verified lately"},
-		{"probe never ran", func(s *Site) { probe(s, 0, 1).At = time.Time{} }, initapi.VerdictUnknown, "not verified lately"},
+		{"probe old", func(s *Site) { probe(s, 0, 1).At = now.Add(-time.Minute) }, initapi.VerdictUnknown, "was not verified lately"},
+		{"probe never ran", func(s *Site) { probe(s, 0, 1).At = time.Time{} }, initapi.VerdictUnknown, "was not verified lately"},
 		{"probe missing on one", func(s *Site) { s.Servers[0].Report.Probes = s.Servers[0].Report.Probes[:1] }, initapi.VerdictUnknown, "LEFT has not verified all of RIGHT's services (0 of 1)"},
 		{"no probes at all", func(s *Site) { s.Servers[0].Report.Probes, s.Servers[1].Report.Probes = nil, nil }, initapi.VerdictUnknown, "(0 of 0)"},
 		{"minor probe fails", func(s *Site) { probe(s, 0, 1).Minor, probe(s, 1, 1).Minor = true, true }, initapi.VerdictUnknown, "(0 of 0)"},
@@ -171,7 +175,7 @@ func TestFindings(t *testing.T) {
 		got[f.ID] = f.Severity
 	}
 	for id, sev := range map[string]string{
-		"probe-right-web-page": "critical", "clock-right": "warning", "version-left-right": "info", "not-pinned-right-left": "warning", "service-web": "critical",
+		"probe-right-web-page": "critical", "clock-right": "warning", "version-left-right": "info", "not-pinned-right-left": "warning", "service-web-right": "critical",
 	} {
 		if got[id] != sev {
 			t.Errorf("finding %s has severity %q; want %q (all: %v)", id, got[id], sev, got)

@@ -11,7 +11,10 @@ import (
 
 	"sayasystems.com/atlas/hwcheck"
 	"sayasystems.com/atlas/roles"
+	"sayasystems.com/atlas/sentry/accept"
 	"sayasystems.com/atlas/sentry/initapi"
+	"sayasystems.com/atlas/sentry/ledger"
+	"sayasystems.com/atlas/sentry/rehearsal"
 	"sayasystems.com/atlas/sentry/sync/state"
 	"sayasystems.com/atlas/sentry/verify"
 )
@@ -32,7 +35,10 @@ type Report struct {
 	Peers     []string            `json:"peers"` // names of the servers that it has pinned
 	Packs     []Service           `json:"packs"` // services of its image
 	PackErr   string              `json:"pack_err,omitempty"`
-	Sync      *state.Status       `json:"sync,omitempty"` // nil: no set serves, or the server's version has no Synchronizer
+	Sync      *state.Status       `json:"sync,omitempty"`   // nil: no set serves, or the server's version has no Synchronizer
+	Starts    *rehearsal.Status   `json:"starts,omitempty"` // of a secondary: which of its services are proven to start from cold
+	Ledger    []ledger.Entry      `json:"ledger,omitempty"` // the newest of the set that is started here, the newest first
+	Accepted  []accept.Acceptance `json:"accepted,omitempty"`
 }
 
 // Service is a pack as pages name it.
@@ -58,6 +64,7 @@ type Server struct {
 	Boot   *initapi.BootReport `json:"boot,omitempty"`
 	Probes []verify.Result     `json:"probes"`
 	Sync   *state.Status       `json:"sync,omitempty"`
+	Starts *rehearsal.Status   `json:"starts,omitempty"`
 }
 
 // Fresh tells whether the server's report is evidence at now.
@@ -86,21 +93,34 @@ type Site struct {
 	Advice    Advice            `json:"advice"`
 	Findings  []initapi.Finding `json:"findings"`
 	Servers   []Server          `json:"servers"` // by name
+	// Accepted are the findings that administrators have accepted, those that ended lately too.
+	Accepted []accept.Acceptance `json:"accepted,omitempty"`
+	Ledger   []ledger.Entry      `json:"ledger,omitempty"` // of all servers that are heard, the newest first
 }
 
 // Readiness is the verdict.
 type Readiness struct {
-	Ready   bool     `json:"ready"`
-	Verdict string   `json:"verdict"` // initapi.VerdictYes, VerdictNo or VerdictUnknown: no, but only for lack of evidence
-	Reasons []Reason `json:"reasons"` // why not ready, most important first; empty when ready
+	At      time.Time `json:"at"`
+	Ready   bool      `json:"ready"`
+	Verdict string    `json:"verdict"` // initapi.VerdictYes, VerdictNo or VerdictUnknown: no, but only for lack of evidence
+	Reasons []Reason  `json:"reasons"` // why not ready, most important first; empty when ready
+	// Accepted stand in the way too, and an administrator has accepted them for a time.
+	Accepted []Reason `json:"accepted"`
+	// Open are changes whose start from cold is still to be proven, and will be in time: they do not count yet.
+	Open []string `json:"open,omitempty"`
 }
 
-// Reason is one thing that stands in the way of a swap.
+// Reason is one thing that stands in the way of a swap. ID is that of the finding which tells of it too, where there is one.
 type Reason struct {
-	Text    string `json:"text"`
-	Next    string `json:"next,omitempty"`
-	Server  string `json:"server,omitempty"`
-	Unknown bool   `json:"unknown,omitempty"` // not a fault that was seen, but evidence that is missing
+	ID       string            `json:"id"`
+	Text     string            `json:"text"` // what, in the owner's words
+	Evidence string            `json:"evidence,omitempty"`
+	Also     []string          `json:"also,omitempty"` // what comes from the same cause
+	Next     string            `json:"next,omitempty"`
+	Server   string            `json:"server,omitempty"`
+	Since    time.Time         `json:"since,omitzero"`
+	Unknown  bool              `json:"unknown,omitempty"` // not a fault that was seen, but evidence that is missing
+	Accepted *initapi.Accepted `json:"accepted,omitempty"`
 }
 
 // Find gives the server called name.

@@ -16,8 +16,8 @@ const (
 	syncSlow   = time.Minute     // a change that is not live on a secondary
 )
 
-// syncReasons tells what of the primary's configuration is not proven to be live on the secondaries.
-func syncReasons(s Site) []Reason {
+// syncTroubles tells what of the primary's configuration is not proven to be live on the secondaries.
+func syncTroubles(s Site) []trouble {
 	prim, sec := s.ByRole(roles.Primary), s.ByRole(roles.Secondary)
 	if len(prim) != 1 || len(sec) == 0 || !prim[0].Fresh(s.At) {
 		return nil // told by others
@@ -25,22 +25,28 @@ func syncReasons(s Site) []Reason {
 	p := prim[0]
 	name := strings.ToUpper(p.Name)
 	st := p.Report.Sync
+	silent := func(id, text, next string, since time.Time) []trouble {
+		return []trouble{{rank: rankSync, is: []string{"sync " + p.Name}, because: []string{"server " + p.Name}, short: "its Synchronizer is silent", Reason: Reason{
+			ID: id + p.Name, Server: p.Name, Unknown: true, Text: text, Next: next, Since: since,
+		}}}
+	}
 	switch {
 	case st == nil:
-		return []Reason{{Server: p.Name, Unknown: true, Text: name + " does not follow changes of its configuration yet.", Next: "Wait a minute; if it stays so, see the messages of sentry on " + p.Name + "."}}
+		return silent("sync-absent-", name+" does not follow changes of its configuration yet.", "Wait a minute; if it stays so, see the messages of sentry on "+p.Name+".", time.Time{})
 	case s.At.Add(p.Ahead).Sub(st.At) > syncSilent:
-		return []Reason{{Server: p.Name, Unknown: true, Text: fmt.Sprintf("%s has not looked at changes of its configuration since %s.", name, Clock(st.At)), Next: "Restart sentry there: atlas service restart sentry."}}
+		return silent("sync-silent-", fmt.Sprintf("%s has not looked at changes of its configuration since %s.", name, Clock(st.At)), "Restart sentry there: atlas service restart sentry.", ours(st.At, p))
 	}
-	var out []Reason
+	var out []trouble
 	if st.Held != nil {
-		out = append(out, Reason{
-			Server: p.Name, Text: fmt.Sprintf("A change on %s is held back since %s: the other servers do not have it.", name, Clock(st.Held.Since)),
+		out = append(out, trouble{rank: rankSync, is: []string{"held " + p.Name}, Reason: Reason{
+			ID: "sync-held-" + p.Name, Server: p.Name, Since: ours(st.Held.Since, p), Evidence: FirstLine(st.Held.Words),
+			Text: fmt.Sprintf("A change on %s is held back since %s: the other servers do not have it.", name, Clock(st.Held.Since)),
 			Next: "Correct it or go back: see the findings.",
-		})
+		}})
 	}
 	for _, v := range sec {
-		if r, ok := peerReason(p, v, s.At); ok {
-			out = append(out, r)
+		if t, ok := peerTrouble(p, v, s.At); ok {
+			out = append(out, t)
 		}
 	}
 	return out
@@ -53,47 +59,53 @@ const (
 	effectiveID = "sync-effective/"
 )
 
-// conversionReasons tell what of the primary's configuration has no counterpart on a secondary of another release: its service would not work there,
-// or would let in other people.
-func conversionReasons(s Site) []Reason {
-	var out []Reason
+// conversionTroubles tell what of the primary's configuration has no counterpart on a secondary of another release: its service would not work
+// there, or would let in other people.
+func conversionTroubles(s Site) []trouble {
+	var out []trouble
 	for _, v := range s.ByRole(roles.Secondary) {
 		if v.Report.Sync == nil {
 			continue
 		}
 		for _, f := range v.Report.Sync.Findings {
 			if (strings.HasPrefix(f.ID, convertedID) || strings.HasPrefix(f.ID, effectiveID)) && f.Severity == "critical" {
-				out = append(out, Reason{Server: v.Name, Text: f.What, Next: f.Next})
+				out = append(out, trouble{rank: rankData, Reason: Reason{ID: f.ID + "-" + v.Name, Server: v.Name, Text: f.What, Next: f.Next, Since: ours(f.Since, v)}})
 			}
 		}
 	}
 	return out
 }
 
-// peerReason tells why secondary v is not known to be in step with primary p.
-func peerReason(p, v Server, now time.Time) (Reason, bool) {
+// peerTrouble tells why secondary v is not known to be in step with primary p.
+func peerTrouble(p, v Server, now time.Time) (trouble, bool) {
 	name := strings.ToUpper(v.Name)
+	t := trouble{rank: rankSync, because: []string{"server " + v.Name, "server " + p.Name, "rehearsal " + v.Name}, short: "its settings are not in step", Reason: Reason{Server: v.Name}}
+	tell := func(id string, unknown bool, text, next string) (trouble, bool) {
+		t.ID, t.Unknown, t.Text, t.Next = id+v.Name, unknown, text, next
+		return t, true
+	}
 	for _, q := range p.Report.Sync.Peers {
 		if q.Name != v.Name {
 			continue
 		}
+		t.Since, t.Evidence = ours(q.Since, p), q.Err
 		switch {
 		case q.State == "refused":
-			return Reason{Server: v.Name, Text: name + " could not take over a change of the primary.", Next: "See the findings of " + v.Name + "."}, true
+			return tell("sync-refused-", false, name+" could not take over a change of the primary.", "See the findings of "+v.Name+".")
 		case q.Missing:
-			return Reason{Server: v.Name, Unknown: true, Text: name + " has not reported about the primary's changes for more than a minute.", Next: "Wait a minute; if it stays so, restart sentry there: atlas service restart sentry."}, true
+			return tell("sync-missing-", true, name+" has not reported about the primary's changes for more than a minute.", "Wait a minute; if it stays so, restart sentry there: atlas service restart sentry.")
 		case q.Live == "":
-			return Reason{Server: v.Name, Unknown: true, Text: name + " has not told yet which of the primary's changes it has.", Next: "Wait a minute."}, true
+			return tell("sync-untold-", true, name+" has not told yet which of the primary's changes it has.", "Wait a minute.")
 		case q.Behind > 0 && now.Add(p.Ahead).Sub(q.Since) > syncSlow:
 			next := "Wait until it has caught up."
 			if q.Err != "" {
 				next = "It says: " + q.Err + "."
 			}
-			return Reason{Server: v.Name, Text: fmt.Sprintf("%s lacks the primary's changes since %s.", name, Clock(q.Since)), Next: next}, true
+			return tell("sync-behind-", false, fmt.Sprintf("%s lacks the primary's changes since %s.", name, Clock(q.Since)), next)
 		}
-		return Reason{}, false
+		return trouble{}, false
 	}
-	return Reason{Server: v.Name, Unknown: true, Text: name + " is not known to " + p.Name + " as a server to carry changes to.", Next: "Wait a minute; if it stays so, let it join again."}, true
+	return tell("sync-unknown-", true, name+" is not known to "+p.Name+" as a server to carry changes to.", "Wait a minute; if it stays so, let it join again.")
 }
 
 // syncFindings are what the Synchronizer of a server has found.

@@ -109,6 +109,9 @@ type Engine struct {
 
 	mu     sync.Mutex
 	status state.Status
+	still  bool         // no further state of the primary is brought here: services are being started from cold
+	begun  string       // what was live on this secondary when the engine began
+	proven provenChange // what Unproven found last
 }
 
 // order is a function that the loop runs, between other things.
@@ -312,6 +315,7 @@ func (e *Engine) begin(ctx context.Context) {
 	e.resume(ctx)
 	e.rescan(ctx, "found when the server started")
 	e.recordImage(ctx)
+	e.noteBegun()
 	e.step(ctx)
 }
 

@@ -57,7 +57,7 @@ func (e *Engine) follow(ctx context.Context) {
 		}
 	}
 	head, ok := e.repo.Head(state.Site)
-	if !ok || t.telling != "" {
+	if !ok || t.telling != "" || e.isStill() {
 		return
 	}
 	e.sameTrouble(head)
