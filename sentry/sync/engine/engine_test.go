@@ -88,6 +88,17 @@ func TestCarried(t *testing.T) {
 	}
 }
 
+// TestRememberedSoon: nobody waits for what both sides remember of a plain change, and still they do.
+func TestRememberedSoon(t *testing.T) {
+	left, right := site(t)
+	eventually(t, "first state on right", func() bool { return right.engine.Status().InStep })
+	write(t, left.path("etc/hosts"), "new\n")
+	eventually(t, "hosts on right", func() bool { return right.read("etc/hosts") == "new\n" })
+	eventually(t, "remembered", func() bool {
+		return left.engine.remembered(allowedFile) == left.head(t) && right.engine.remembered(appliedFile) == left.head(t)
+	})
+}
+
 func TestHeldAndRolledBack(t *testing.T) {
 	left, right := site(t)
 	eventually(t, "first state on right", func() bool { return right.engine.Status().InStep })
