@@ -88,6 +88,27 @@ func TestCarried(t *testing.T) {
 	}
 }
 
+// TestInStepIsToldOnce: a server at rest has no news, until there is a finding.
+func TestInStepIsToldOnce(t *testing.T) {
+	left, right := site(t)
+	inStep := func() bool {
+		ps := left.engine.Status().Peers
+		return len(ps) == 1 && ps[0].State == "in step" && ps[0].Behind == 0
+	}
+	eventually(t, "in step", inStep)
+	told := func() uint64 { return right.engine.cfg.Receiver.Progress().N }
+	n := told()
+	time.Sleep(2500 * time.Millisecond)
+	if now := told(); now != n {
+		t.Errorf("told %d times that nothing is new", now-n)
+	}
+	right.findings.Set(initapiFinding{ID: "sync-watch", Severity: "warning", Where: "right", What: "late"})
+	eventually(t, "the finding on left", func() bool {
+		list := left.engine.cfg.Sender.Status()["right"].Findings
+		return len(list) == 1 && list[0].ID == "sync-watch" && inStep()
+	})
+}
+
 // TestRememberedSoon: nobody waits for what both sides remember of a plain change, and still they do.
 func TestRememberedSoon(t *testing.T) {
 	left, right := site(t)
