@@ -29,6 +29,10 @@ func breakages() []breakage {
 		{"postgresql", "for f in /etc/postgresql/*/main/pg_hba.conf; do echo 'host all all all nonsense' >>$f; done", `invalid authentication method "nonsense"`, "/etc/postgresql/*/main/pg_hba.conf", "--held", false},
 		{"samba", "echo 'reed only = no' >>/etc/samba/smb.conf", `Unknown parameter encountered: "reed only"`, "/etc/samba/smb.conf", "--service samba --to HEAD~2", false},
 		{"apache", "echo 'Require all denied' >/srv/www/atlas-verify/.htaccess", "403", "/srv/www/atlas-verify/.htaccess", "--held", true},
+		{
+			"apache", "printf '<Location />\\nRequire all denied\\n</Location>\\n' >>/etc/apache2/sites-available/000-default.conf && service apache2 reload", "403",
+			"/etc/apache2/sites-available/000-default.conf", "--held", true,
+		},
 	}
 }
 

@@ -88,6 +88,38 @@ func TestCarried(t *testing.T) {
 	}
 }
 
+// TestInStepIsToldOnce: a server at rest has no news, until there is a finding.
+func TestInStepIsToldOnce(t *testing.T) {
+	left, right := site(t)
+	inStep := func() bool {
+		ps := left.engine.Status().Peers
+		return len(ps) == 1 && ps[0].State == "in step" && ps[0].Behind == 0
+	}
+	eventually(t, "in step", inStep)
+	told := func() uint64 { return right.engine.cfg.Receiver.Progress().N }
+	n := told()
+	time.Sleep(2500 * time.Millisecond)
+	if now := told(); now != n {
+		t.Errorf("told %d times that nothing is new", now-n)
+	}
+	right.findings.Set(initapiFinding{ID: "sync-watch", Severity: "warning", Where: "right", What: "late"})
+	eventually(t, "the finding on left", func() bool {
+		list := left.engine.cfg.Sender.Status()["right"].Findings
+		return len(list) == 1 && list[0].ID == "sync-watch" && inStep()
+	})
+}
+
+// TestRememberedSoon: nobody waits for what both sides remember of a plain change, and still they do.
+func TestRememberedSoon(t *testing.T) {
+	left, right := site(t)
+	eventually(t, "first state on right", func() bool { return right.engine.Status().InStep })
+	write(t, left.path("etc/hosts"), "new\n")
+	eventually(t, "hosts on right", func() bool { return right.read("etc/hosts") == "new\n" })
+	eventually(t, "remembered", func() bool {
+		return left.engine.remembered(allowedFile) == left.head(t) && right.engine.remembered(appliedFile) == left.head(t)
+	})
+}
+
 func TestHeldAndRolledBack(t *testing.T) {
 	left, right := site(t)
 	eventually(t, "first state on right", func() bool { return right.engine.Status().InStep })

@@ -223,13 +223,10 @@ func (e *Engine) arrived(head state.Commit) {
 	e.cfg.Changed()
 }
 
-// inStep reports that nothing is left to do.
+// inStep reports that nothing is left to do, if that or the findings are news: it is asked every second.
 func (e *Engine) inStep(head state.Commit) {
-	e.mu.Lock()
-	was := e.status.InStep && e.status.Head != nil && e.status.Head.ID == head.ID
-	e.status.InStep = true
-	e.mu.Unlock()
-	if was {
+	told := e.cfg.Receiver.Progress()
+	if told.State == carry.InStep && told.Head.ID == head.ID && slices.Equal(told.Findings, e.cfg.Findings.List()) {
 		return
 	}
 	e.report(head, carry.InStep)
