@@ -109,9 +109,9 @@ func (c checkers) of(f fault) (name, ask, trial string) {
 			continue
 		}
 		if slices.Contains([]string{"apache", "dovecot", "mariadb"}, name) {
-			trial = "sh /usr/lib/atlas/packs/" + name + "/trial.sh\n"
+			trial = commandOf(c.packs[i].Trial)
 		}
-		return name, strings.Join(c.packs[i].Check.Command, " ") + "\n", trial
+		return name, commandOf(c.packs[i].Check), trial
 	}
 	for _, k := range c.rules.Checks() {
 		if k.Name != "site" && slices.ContainsFunc(k.Paths, func(q string) bool { return p.Under(state.Path(q[1:])) }) {
@@ -119,6 +119,15 @@ func (c checkers) of(f fault) (name, ask, trial string) {
 		}
 	}
 	return "", "", ""
+}
+
+// commandOf is a checker as a line of a script.
+func commandOf(k *pack.Check) string {
+	as := ""
+	if k.User != "" {
+		as = fmt.Sprintf("setpriv --reuid %[1]s --regid %[1]s --init-groups ", k.User)
+	}
+	return as + strings.Join(k.Command, " ") + "\n"
 }
 
 // prepare makes what a pack's checker counts on.
@@ -167,7 +176,7 @@ keep() { find /etc -newer /out/begun -type f | cpio -pdm --quiet /out/kept 2>/de
 ip link set lo up; ip addr add 10.7.0.10/32 dev lo
 mkdir -p /etc/ssl/atlas /run/lock /run/samba /run/was/var/spool/cron/crontabs /etc/atlas /out/kept
 [ -e /etc/ssl/atlas/site.key ] || openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=office -keyout /etc/ssl/atlas/site.key -out /etc/ssl/atlas/site.crt 2>/dev/null
-echo secret >/etc/atlas/verify.secret
+chmod 0644 /etc/ssl/atlas/*; echo secret >/etc/atlas/verify.secret
 %s
 sleep 0.01; touch /out/begun; sleep 0.01
 %s`, name, release, prepare[name], script)
