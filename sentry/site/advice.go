@@ -95,10 +95,10 @@ func lastPrimary(s Site) *Server {
 func provenBy(v Server, now time.Time) (bool, time.Time) {
 	oldest, n := now, 0
 	for _, p := range v.Report.Probes {
-		if p.Target != v.Name || p.Minor || p.Status == verify.NotApplicable {
+		if p.Target != v.Name || p.Minor || p.Standing() == verify.NotApplicable {
 			continue
 		}
-		if p.Stale(now.Add(v.Ahead)) || (p.Status != verify.Pass && p.Status != verify.Warn) {
+		if p.Stale(now.Add(v.Ahead)) || (p.Standing() != verify.Pass && p.Status != verify.Warn) {
 			return false, now
 		}
 		if at := p.At.Add(-v.Ahead); at.Before(oldest) {
@@ -119,7 +119,7 @@ func allFail(s Site, target Server) bool {
 			if p.Target != target.Name || p.Minor {
 				continue
 			}
-			if p.Status != verify.Fail {
+			if p.Standing() != verify.Fail {
 				return false
 			}
 			n++
