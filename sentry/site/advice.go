@@ -98,7 +98,7 @@ func provenBy(v Server, now time.Time) (bool, time.Time) {
 		if p.Target != v.Name || p.Minor || p.Standing() == verify.NotApplicable {
 			continue
 		}
-		if p.Stale(now.Add(v.Ahead)) || (p.Standing() != verify.Pass && p.Status != verify.Warn) {
+		if p.Stale(now.Add(v.Ahead)) || (p.Standing() != verify.Pass && p.Standing() != verify.Warn) {
 			return false, now
 		}
 		if at := p.At.Add(-v.Ahead); at.Before(oldest) {
