@@ -91,6 +91,8 @@ func (a *app) printProbes(s site.Site, results []verify.Result) {
 			word = "too old"
 		case r.Soft():
 			word = "again" // being verified again
+		case r.Standing() == verify.NotApplicable:
+			word = "n/a"
 		}
 		took := ""
 		if r.Duration > 0 {

@@ -33,13 +33,11 @@ func MySQL(ctx context.Context, t Target) Outcome {
 		return misnamed("the probe names an impossible table")
 	}
 	next := fmt.Sprintf("On %s look at the database: `atlas service list`, and its log.", t.Server)
-	begin(ctx, stepRefusal)
 	encrypted, out, ok := mysqlRefuses(ctx, t, next)
 	if !ok {
 		return out
 	}
-	begin(ctx, stepLogin)
-	db, err := mysqlOpen(t, t.Secret, encrypted)
+	db, err := mysqlOpen(t, stepLogin, t.Secret, encrypted)
 	if err != nil {
 		return misnamed(err.Error())
 	}
@@ -82,7 +80,7 @@ func mysqlRefuses(ctx context.Context, t Target, next string) (encrypted bool, o
 	err := error(nil)
 	for _, encrypted = range []bool{true, false} {
 		var db *sql.DB
-		if db, err = mysqlOpen(t, "wrong-"+rand.Text(), encrypted); err != nil {
+		if db, err = mysqlOpen(t, stepRefusal, "wrong-"+rand.Text(), encrypted); err != nil {
 			return false, misnamed(err.Error()), false
 		}
 		err = db.PingContext(ctx)
@@ -108,12 +106,12 @@ func mysqlSays(err error, numbers ...uint16) bool {
 	return ok && slices.Contains(numbers, e.Number)
 }
 
-func mysqlOpen(t Target, password string, encrypted bool) (*sql.DB, error) {
+func mysqlOpen(t Target, step, password string, encrypted bool) (*sql.DB, error) {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr = "tcp", net.JoinHostPort(t.Address, t.Param("port", "3306"))
 	cfg.User, cfg.Passwd, cfg.DBName = t.Param("user", "atlas_verify"), password, t.Param("database", "atlas_verify")
 	cfg.Logger = &mysql.NopLogger{}
-	cfg.DialFunc = dialAddr
+	cfg.DialFunc = dialThen(step)
 	if encrypted {
 		// The certificate names the site, not the address that is probed; whether the service answers is asked here.
 		cfg.TLS = &tls.Config{InsecureSkipVerify: true, ServerName: t.Hostname, MinVersion: tls.VersionTLS12}

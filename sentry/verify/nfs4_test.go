@@ -26,6 +26,7 @@ type fakeNFS4 struct {
 	owner string // of the file that was made last
 	name  string
 	opens int // files that are open
+	held  int // clients by whose coming back it would wait after a start
 }
 
 func (f *fakeNFS4) serve(t *testing.T) string {
@@ -120,6 +121,7 @@ func (f *fakeNFS4) do(op uint32, x *xdr, uid uint32) (uint32, []byte) {
 			return 10022, nil
 		}
 		x.b = x.b[8:]
+		f.held = 0
 	case 24:
 	case 22:
 		x.bytes()
@@ -149,6 +151,7 @@ func (f *fakeNFS4) do(op uint32, x *xdr, uid uint32) (uint32, []byte) {
 			f.owner = "nobody@office.example"
 		}
 		f.opens++
+		f.held++
 		flags := uint32(2)
 		if f.noConfirm {
 			flags = 0
@@ -224,8 +227,8 @@ func TestNFS4(t *testing.T) {
 			if got.Status == Fail && got.Next == "" {
 				t.Error("a failure without a next step")
 			}
-			if got.Status == Pass && (len(c.server.files) != 0 || c.server.opens != 0) {
-				t.Errorf("left behind: files %v, %d open", c.server.files, c.server.opens)
+			if got.Status == Pass && (len(c.server.files) != 0 || c.server.opens != 0 || c.server.held != 0) {
+				t.Errorf("left behind: files %v, %d open, %d remembered", c.server.files, c.server.opens, c.server.held)
 			}
 		})
 	}

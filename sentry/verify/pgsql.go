@@ -28,12 +28,10 @@ func PgSQL(ctx context.Context, t Target) Outcome {
 		return misnamed("the probe names an impossible port or table")
 	}
 	next := fmt.Sprintf("On %s look at PostgreSQL: `atlas service list`, and its log.", t.Server)
-	begin(ctx, stepRefusal)
 	if out, ok := pgRefuses(ctx, t, uint16(port), next); !ok {
 		return out
 	}
-	begin(ctx, stepLogin)
-	db, err := pgConnect(ctx, t, uint16(port), t.Secret, true)
+	db, err := pgConnect(ctx, t, stepLogin, uint16(port), t.Secret, true)
 	if err != nil {
 		return failed("log on as "+t.Param("user", "atlas_verify"), pgError(err), next)
 	}
@@ -63,7 +61,7 @@ func PgSQL(ctx context.Context, t Target) Outcome {
 		}
 		seen += ", as is what is not its own"
 	}
-	plain, err := pgConnect(ctx, t, uint16(port), t.Secret, false)
+	plain, err := pgConnect(ctx, t, stepRefusal, uint16(port), t.Secret, false)
 	if err == nil {
 		_ = plain.Close(context.WithoutCancel(ctx))
 		return warning(seen+"; but logging on without encryption is possible", "Let pg_hba.conf have `hostssl` lines only for what comes over the network.")
@@ -73,7 +71,7 @@ func PgSQL(ctx context.Context, t Target) Outcome {
 
 // pgRefuses tries a wrong password.
 func pgRefuses(ctx context.Context, t Target, port uint16, next string) (Outcome, bool) {
-	db, err := pgConnect(ctx, t, port, "wrong-"+rand.Text(), true)
+	db, err := pgConnect(ctx, t, stepRefusal, port, "wrong-"+rand.Text(), true)
 	if err == nil {
 		_ = db.Close(context.WithoutCancel(ctx))
 		return alarm("a wrong password for "+t.Param("user", "atlas_verify")+" was accepted", "Correct pg_hba.conf: no line for the network may say trust."), false
@@ -85,7 +83,7 @@ func pgRefuses(ctx context.Context, t Target, port uint16, next string) (Outcome
 	return failed("connect", pgError(err), next), false
 }
 
-func pgConnect(ctx context.Context, t Target, port uint16, password string, encrypted bool) (*pgx.Conn, error) {
+func pgConnect(ctx context.Context, t Target, step string, port uint16, password string, encrypted bool) (*pgx.Conn, error) {
 	// Every value is set below; what is parsed here only keeps the environment's PGHOST and the like out.
 	cfg, err := pgx.ParseConfig("host=atlas port=1 user=atlas dbname=atlas sslmode=disable target_session_attrs=any")
 	if err != nil {
@@ -95,6 +93,7 @@ func pgConnect(ctx context.Context, t Target, port uint16, password string, encr
 	cfg.User, cfg.Database = t.Param("user", "atlas_verify"), t.Param("database", "atlas_verify")
 	cfg.RuntimeParams = map[string]string{"application_name": "atlas-sentry"}
 	cfg.Fallbacks = nil
+	cfg.DialFunc = dialThen(step)
 	cfg.TLSConfig = nil
 	if encrypted {
 		// The certificate names the site, not the address that is probed; whether the service answers is asked here.

@@ -54,7 +54,6 @@ func SMTP(ctx context.Context, t Target) Outcome {
 		}
 	}
 	if user != "" {
-		begin(ctx, stepLogin)
 		if out, ok := s.signIn(ctx, user, t.Secret, next); !ok {
 			return out
 		}
@@ -141,12 +140,14 @@ func (s *smtpSession) signIn(ctx context.Context, user, secret, next string) (Ou
 		return failed("connect to port "+s.port+" again", err, next), false
 	}
 	defer other.close()
+	begin(ctx, stepRefusal)
 	switch err := other.Auth(sasl.NewPlainClient("", user, wrongMailPassword)); {
 	case err == nil:
 		return alarm("a wrong password for "+user+" was accepted", "Correct the mail server's settings at once: anybody can send mail in the firm's name."), false
 	case !refused(err):
 		return failed("sign in with a wrong password", inTime(ctx, err), next), false
 	}
+	begin(ctx, stepLogin)
 	if err := s.Auth(sasl.NewPlainClient("", user, secret)); err != nil {
 		return failed("sign in as "+user, inTime(ctx, err), next), false
 	}

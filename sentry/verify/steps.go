@@ -99,13 +99,19 @@ func dial(ctx context.Context, network, address, port string) (net.Conn, error) 
 	return (&net.Dialer{}).DialContext(ctx, network, net.JoinHostPort(address, port))
 }
 
-// dialAddr is dial for libraries that give address and port together.
-func dialAddr(ctx context.Context, network, addr string) (net.Conn, error) {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
+// dialThen is dial for libraries that connect by themselves, and go on with step.
+func dialThen(step string) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := dial(ctx, network, host, port)
+		if err == nil {
+			begin(ctx, step)
+		}
+		return conn, err
 	}
-	return dial(ctx, network, host, port)
 }
 
 // withHTTPSteps lets net/http tell its steps.

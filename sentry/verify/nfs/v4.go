@@ -36,7 +36,9 @@ type Client struct {
 	c    *conn
 	cred Cred
 	id   uint64
+	name string
 	root []byte // handle of the directory
+	held bool   // it has held a file
 }
 
 // Open is a file that was opened.
@@ -58,8 +60,8 @@ func Mount4(ctx context.Context, address, path, name string, cred Cred, port int
 	if err != nil {
 		return nil, fmt.Errorf("NFS service: %w", err)
 	}
-	c := &Client{c: raw, cred: cred}
-	if err := c.introduce(name); err != nil {
+	c := &Client{c: raw, cred: cred, name: name}
+	if err := c.introduce(); err != nil {
 		_ = raw.Close()
 		return nil, fmt.Errorf("introduce ourselves: %w", err)
 	}
@@ -85,16 +87,23 @@ func Mount4(ctx context.Context, address, path, name string, cred Cred, port int
 	return c, nil
 }
 
-// Close ends the connection; the server forgets the client by itself.
-func (c *Client) Close() error { return c.c.Close() }
+// Close ends the connection. A server remembers on its disk who has held files, and after its next start waits for them to come back before it
+// takes anybody new: so we introduce ourselves once more, as if we had been started anew, and are remembered with nothing.
+func (c *Client) Close() error {
+	var err error
+	if c.held {
+		err = c.introduce()
+	}
+	return errors.Join(err, c.c.Close())
+}
 
-func (c *Client) introduce(name string) error {
+func (c *Client) introduce() error {
 	w := ops(0)
 	w.op(opSetClientID)
 	var verifier [8]byte
 	_, _ = rand.Read(verifier[:])
 	w.b = append(w.b, verifier[:]...)
-	w.opaque([]byte(name))
+	w.opaque([]byte(c.name))
 	w.uint32(0x40000000) // callback: a program that nobody asks for
 	w.opaque([]byte("tcp"))
 	w.opaque([]byte("0.0.0.0.0.0"))
@@ -142,6 +151,7 @@ func (c *Client) Create(name string, mode uint32) (*Open, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create: %w", err)
 	}
+	c.held = true
 	confirm, err := f.opened(r)
 	if err != nil {
 		return nil, fmt.Errorf("create: %w", err)
