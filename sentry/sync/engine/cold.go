@@ -97,10 +97,11 @@ func (e *Engine) Unproven(proofs map[string]ledger.Proof) []rehearsal.Unproven {
 		return nil
 	}
 	names := slices.Sorted(maps.Keys(proofs))
-	key := live.ID
+	parts := []string{live.ID}
 	for _, n := range names {
-		key += " " + n + "=" + proofs[n].Live
+		parts = append(parts, n, proofs[n].Live)
 	}
+	key := strings.Join(parts, " ")
 	e.mu.Lock()
 	was := e.proven
 	e.mu.Unlock()
