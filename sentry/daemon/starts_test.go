@@ -282,6 +282,32 @@ func TestUnprovenResults(t *testing.T) {
 	}
 }
 
+// TestSwapNoticed: a set whose last start was in another server was swapped.
+func TestSwapNoticed(t *testing.T) {
+	b := newBox(t, 1, "left", "127.0.0.31", roles.Primary, freePorts(t), "1")
+	st := serving("left", "127.0.0.31", roles.Primary)
+	start := func(server string) ledger.Entry {
+		return ledger.Entry{Kind: ledger.Start, Server: server, Set: st.Set.ID, At: time.Now()}
+	}
+	rehearsal := start("left")
+	rehearsal.Kind = ledger.Rehearsal
+	for _, c := range []struct {
+		name string
+		list []ledger.Entry
+		want string
+	}{
+		{"first start of all", nil, ""},
+		{"again here", []ledger.Entry{start("left"), start("right")}, ""},
+		{"from the other server", []ledger.Entry{start("right"), start("left")}, "right"},
+		{"a rehearsal is no start", []ledger.Entry{rehearsal, start("right")}, "right"},
+		{"another set", []ledger.Entry{{Kind: ledger.Start, Server: "right", Set: "other"}}, ""},
+	} {
+		if e := b.daemon.starts.begun("x", c.list, &st); e.From != c.want || e.Swap() != (c.want != "") || e.Role != roles.Primary {
+			t.Errorf("%s: %+v; want from %q", c.name, e, c.want)
+		}
+	}
+}
+
 func TestTries(t *testing.T) {
 	now := time.Now()
 	e := func(ago time.Duration, good bool) ledger.Entry {
