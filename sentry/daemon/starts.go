@@ -220,7 +220,7 @@ func (s *starts) plan(ctx context.Context, b *ledger.Book, st *initapi.State) {
 			status.Failed = &f
 		}
 	}
-	status.Unproven = withFailed(status.Unproven, status.Failed)
+	status.Unproven = withFailed(status.Unproven, status.Failed, l)
 	window, _ := s.d.settings().Rehearsal.Parse()
 	status.Nightly = !window.Never
 	in := rehearsal.Input{
@@ -288,14 +288,27 @@ func (s *starts) unproven(l line, st *initapi.State, services []initapi.Service,
 	return out
 }
 
-// withFailed adds services that did not start, though they have an older proof with the same files.
-func withFailed(list []rehearsal.Unproven, f *ledger.Entry) []rehearsal.Unproven {
+// withFailed adds services that did not start, though they have an older proof with the same files, and notes when somebody has changed them since:
+// that is likely to be the correction.
+func withFailed(list []rehearsal.Unproven, f *ledger.Entry, l line) []rehearsal.Unproven {
 	if f == nil {
 		return list
 	}
+	tried := map[string]ledger.Proof{}
 	for _, v := range f.Services {
+		tried[v.Name] = ledger.Proof{Service: v.Name, Live: f.Live}
 		if !slices.ContainsFunc(list, func(u rehearsal.Unproven) bool { return u.Service == v.Name }) {
 			list = append(list, rehearsal.Unproven{Service: v.Name, Title: v.Label(), Since: f.At, Last: f.At, Why: "it did not start"})
+		}
+	}
+	if l == nil || f.Live == "" {
+		return list
+	}
+	for _, u := range l.Unproven(tried) {
+		for i := range list {
+			if list[i].Service == u.Service && u.Last.After(list[i].Last) {
+				list[i].Last = u.Last
+			}
 		}
 	}
 	return list
