@@ -96,8 +96,19 @@ func Open(path string) (*Book, error) {
 func (b *Book) Accept(a Acceptance) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if i := slices.IndexFunc(b.list, func(o Acceptance) bool { return o.Finding == a.Finding }); i >= 0 {
+		a.At = after(a.At, b.list[i].changed())
+	}
 	b.put(a)
 	return b.save()
+}
+
+// after is t, or right after last: what a person does here comes after what this server knows, also if another server's clock is ahead.
+func after(t, last time.Time) time.Time {
+	if !t.After(last) {
+		return last.Add(time.Millisecond)
+	}
+	return t
 }
 
 // End takes an acceptance back.
@@ -108,7 +119,7 @@ func (b *Book) End(finding, who string, now time.Time) (Acceptance, error) {
 	if i < 0 {
 		return Acceptance{}, fmt.Errorf("%.80q is not accepted now; `atlas accept --list` lists what is", finding)
 	}
-	b.list[i].Ended, b.list[i].EndedBy = now, who
+	b.list[i].Ended, b.list[i].EndedBy = after(now, b.list[i].At), who
 	return b.list[i], b.save()
 }
 

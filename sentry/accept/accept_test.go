@@ -100,6 +100,32 @@ func TestTwoServers(t *testing.T) {
 	}
 }
 
+// TestClocks: what a person does on one server counts, though the other's clock was ahead when something was done there.
+func TestClocks(t *testing.T) {
+	left, right := open(t), open(t)
+	ahead := now.Add(time.Minute)
+	if err := left.Accept(of("a", "first", ahead)); err != nil {
+		t.Fatal(err)
+	}
+	for i, do := range []func() error{
+		func() error { _, err := right.End("a", "otto", now); return err },
+		func() error { return right.Accept(of("a", "second", now)) },
+	} {
+		if _, err := right.Merge(left.List(), now); err != nil {
+			t.Fatal(err)
+		}
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := left.Merge(right.List(), now); err != nil {
+			t.Fatal(err)
+		}
+		if a := left.List()[0]; a.Standing(now) != (i == 1) {
+			t.Errorf("step %d: left has %+v", i, a)
+		}
+	}
+}
+
 func TestForgotten(t *testing.T) {
 	b := open(t)
 	old := of("old", "x", now.Add(-30*24*time.Hour))

@@ -282,6 +282,58 @@ func TestUnprovenResults(t *testing.T) {
 	}
 }
 
+// TestSwapNoticed: a set whose last start was in another server was swapped.
+func TestSwapNoticed(t *testing.T) {
+	b := newBox(t, 1, "left", "127.0.0.31", roles.Primary, freePorts(t), "1")
+	st := serving("left", "127.0.0.31", roles.Primary)
+	start := func(server string) ledger.Entry {
+		return ledger.Entry{Kind: ledger.Start, Server: server, Set: st.Set.ID, At: time.Now()}
+	}
+	rehearsal := start("left")
+	rehearsal.Kind = ledger.Rehearsal
+	for _, c := range []struct {
+		name string
+		list []ledger.Entry
+		want string
+	}{
+		{"first start of all", nil, ""},
+		{"again here", []ledger.Entry{start("left"), start("right")}, ""},
+		{"from the other server", []ledger.Entry{start("right"), start("left")}, "right"},
+		{"a rehearsal is no start", []ledger.Entry{rehearsal, start("right")}, "right"},
+		{"another set", []ledger.Entry{{Kind: ledger.Start, Server: "right", Set: "other"}}, ""},
+	} {
+		if e := b.daemon.starts.begun("x", c.list, &st); e.From != c.want || e.Swap() != (c.want != "") || e.Role != roles.Primary {
+			t.Errorf("%s: %+v; want from %q", c.name, e, c.want)
+		}
+	}
+}
+
+// TestWithFailed: what did not start is to be rehearsed again, and soon if somebody has changed it since.
+func TestWithFailed(t *testing.T) {
+	at := time.Now().Add(-time.Hour)
+	f := &ledger.Entry{At: at, Live: "c2", Services: []ledger.Service{{Name: "web", Title: "Web"}, {Name: "db"}}}
+	fix := rehearsal.Unproven{Service: "web", Title: "Web", Since: at.Add(time.Minute), Last: at.Add(time.Minute)}
+	for _, c := range []struct {
+		name string
+		list []rehearsal.Unproven
+		line line
+		want []time.Duration // Last of web and db, after at
+	}{
+		{"proven before", nil, &fakeLine{live: "c2"}, []time.Duration{0, 0}},
+		{"corrected", nil, &fakeLine{live: "c3", unproven: []rehearsal.Unproven{fix}}, []time.Duration{time.Minute, 0}},
+		{"changed before", []rehearsal.Unproven{{Service: "web", Last: at.Add(-time.Hour)}}, &fakeLine{live: "c3", unproven: []rehearsal.Unproven{fix}}, []time.Duration{time.Minute, 0}},
+		{"not known", nil, nil, []time.Duration{0, 0}},
+	} {
+		got := withFailed(c.list, f, c.line)
+		if len(got) != 2 || got[0].Service != "web" || got[0].Last.Sub(at) != c.want[0] || got[1].Last.Sub(at) != c.want[1] {
+			t.Errorf("%s: %+v; want changes after %v", c.name, got, c.want)
+		}
+	}
+	if got := withFailed(nil, nil, nil); got != nil {
+		t.Errorf("nothing failed: %+v", got)
+	}
+}
+
 func TestTries(t *testing.T) {
 	now := time.Now()
 	e := func(ago time.Duration, good bool) ledger.Entry {

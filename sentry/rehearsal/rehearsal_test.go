@@ -13,11 +13,11 @@ import (
 
 var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 
-func min(n int) time.Time { return noon.Add(time.Duration(n) * time.Minute) }
+func at(n int) time.Time { return noon.Add(time.Duration(n) * time.Minute) }
 
 // open is a service that was changed first and last so many minutes after noon.
 func open(name string, since, last int) Unproven {
-	return Unproven{Service: name, Since: min(since), Last: min(last)}
+	return Unproven{Service: name, Since: at(since), Last: at(last)}
 }
 
 func TestNext(t *testing.T) {
@@ -34,14 +34,14 @@ func TestNext(t *testing.T) {
 	}{
 		{"nothing", Input{Window: never}, noon, time.Time{}, "", ""},
 		{"a change", Input{Window: never, Unproven: web}, noon, noon.Add(Quiet), AfterChange, "web"},
-		{"more changes", Input{Window: never, Unproven: []Unproven{open("web", 0, 5), open("db", 3, 8)}}, min(9), min(18), AfterChange, "web db"},
-		{"no end of changes", Input{Window: never, Unproven: []Unproven{open("web", 0, 28)}}, min(29), noon.Add(MaxWait), AfterChange, "web"},
-		{"changed right after a rehearsal", Input{Window: never, Unproven: web, Ended: min(-1)}, noon, min(-1).Add(Between), AfterChange, "web"},
-		{"changed long after a rehearsal", Input{Window: never, Unproven: web, Ended: min(-30)}, noon, noon.Add(Quiet), AfterChange, "web"},
-		{"failed", Input{Window: never, Unproven: web, Tried: min(10), Tries: 1}, min(11), min(10).Add(RetryFirst), Again, "web"},
-		{"failed often", Input{Window: never, Unproven: web, Tried: min(10), Tries: 9}, min(11), min(10).Add(RetryMost), Again, "web"},
-		{"failed, then corrected", Input{Window: never, Unproven: []Unproven{open("web", 0, 12)}, Tried: min(10), Tries: 3}, min(12), min(12).Add(QuietAfterFailure), Again, "web"},
-		{"failed, corrected before a retry that comes first", Input{Window: never, Unproven: []Unproven{open("web", 0, 14)}, Tried: min(10), Tries: 1}, min(14), min(15), Again, "web"},
+		{"more changes", Input{Window: never, Unproven: []Unproven{open("web", 0, 5), open("db", 3, 8)}}, at(9), at(18), AfterChange, "web db"},
+		{"no end of changes", Input{Window: never, Unproven: []Unproven{open("web", 0, 28)}}, at(29), noon.Add(MaxWait), AfterChange, "web"},
+		{"changed right after a rehearsal", Input{Window: never, Unproven: web, Ended: at(-1)}, noon, at(-1).Add(Between), AfterChange, "web"},
+		{"changed long after a rehearsal", Input{Window: never, Unproven: web, Ended: at(-30)}, noon, noon.Add(Quiet), AfterChange, "web"},
+		{"failed", Input{Window: never, Unproven: web, Tried: at(10), Tries: 1}, at(11), at(10).Add(RetryFirst), Again, "web"},
+		{"failed often", Input{Window: never, Unproven: web, Tried: at(10), Tries: 9}, at(11), at(10).Add(RetryMost), Again, "web"},
+		{"failed, then corrected", Input{Window: never, Unproven: []Unproven{open("web", 0, 12)}, Tried: at(10), Tries: 3}, at(12), at(12).Add(QuietAfterFailure), Again, "web"},
+		{"failed, corrected before a retry that comes first", Input{Window: never, Unproven: []Unproven{open("web", 0, 14)}, Tried: at(10), Tries: 1}, at(14), at(15), Again, "web"},
 		{"at night", Input{Window: night}, noon, tonight, Nightly, ""},
 		{"at night, second of two", Input{Window: night, Share: 0.5}, noon, tonight.Add(22*time.Minute + 30*time.Second), Nightly, ""},
 		{"at night, missed", Input{Window: night}, tonight.Add(30 * time.Minute), tonight, Nightly, ""},
@@ -51,8 +51,8 @@ func TestNext(t *testing.T) {
 		{"booted in the afternoon", Input{Window: night, LastFull: tonight.Add(-7 * time.Hour)}, tonight.Add(-time.Hour), tonight, Nightly, ""},
 		{"a change before the night", Input{Window: night, Unproven: web}, noon, noon.Add(Quiet), AfterChange, "web"},
 		{"a change in the night: all at once", Input{Window: night, Unproven: []Unproven{{Service: "web", Since: tonight, Last: tonight}}}, tonight.Add(time.Minute), tonight, Nightly, ""},
-		{"just booted", Input{Window: never, Unproven: web, Booted: min(-1), Proving: true}, noon, min(-1).Add(BootLimit), AfterChange, "web"},
-		{"just booted, proven", Input{Window: never, Unproven: web, Booted: min(-1)}, noon, noon.Add(Quiet), AfterChange, "web"},
+		{"just booted", Input{Window: never, Unproven: web, Booted: at(-1), Proving: true}, noon, at(-1).Add(BootLimit), AfterChange, "web"},
+		{"just booted, proven", Input{Window: never, Unproven: web, Booted: at(-1)}, noon, noon.Add(Quiet), AfterChange, "web"},
 	} {
 		p, ok := Next(c.in, c.now)
 		if !ok {

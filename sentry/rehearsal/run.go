@@ -71,7 +71,7 @@ type Order struct {
 	Why, By  string
 }
 
-// ErrRuns: another one is under way.
+// ErrRuns tells that another one is under way.
 var ErrRuns = errors.New("a rehearsal is under way already; `atlas ledger` shows what became of it when it is over")
 
 // Running is the rehearsal under way, nil if none.

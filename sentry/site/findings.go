@@ -198,3 +198,32 @@ func compare(s Site) []initapi.Finding {
 func contains(list []string, s string) bool {
 	return slices.Contains(list, s)
 }
+
+// causesFirst puts findings of the same severity into the order of the reasons that they are: root causes first, and what comes from them after
+// all others.
+func causesFirst(r Readiness, list []initapi.Finding) []initapi.Finding {
+	at := map[string]int{}
+	all := append(slices.Clone(r.Reasons), r.Accepted...)
+	for i, x := range all {
+		for _, id := range x.Explains {
+			at[id] = 2*len(all) + i
+		}
+	}
+	for i, x := range all {
+		at[x.ID] = i
+	}
+	place := func(f initapi.Finding) int {
+		if n, ok := at[f.ID]; ok {
+			return n
+		}
+		return len(all)
+	}
+	rank := map[string]int{"critical": 0, "warning": 1, "info": 2}
+	slices.SortStableFunc(list, func(a, b initapi.Finding) int {
+		if a.Severity != b.Severity {
+			return rank[a.Severity] - rank[b.Severity]
+		}
+		return place(a) - place(b)
+	})
+	return list
+}

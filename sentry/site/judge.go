@@ -24,7 +24,7 @@ func Judge(s Site) Site {
 	}
 	s.Readiness = ready(s)
 	s.Advice = Advise(s)
-	s.Findings = markAccepted(s, findings(s))
+	s.Findings = markAccepted(s, causesFirst(s.Readiness, findings(s)))
 	return s
 }
 

@@ -81,6 +81,9 @@ func merge(all []trouble, accepted acceptor) []trouble {
 			if !t.excuses { // what is as it should be meanwhile needs no words
 				t.Also = also(effects[i])
 			}
+			for _, e := range effects[i] {
+				t.Explains = append(t.Explains, e.ID)
+			}
 			// A fault that was seen stays one, though it is told under something that is not known.
 			t.Unknown = t.Unknown && (t.excuses || !slices.ContainsFunc(effects[i], func(e trouble) bool { return !e.Unknown }))
 			out = append(out, t)

@@ -243,6 +243,22 @@ func TestAccepted(t *testing.T) {
 	}
 }
 
+// TestCausesFirst: of the findings too the root cause comes first, and what comes from it after everything else.
+func TestCausesFirst(t *testing.T) {
+	s := busy()
+	fail(&s, func(p verify.Result) bool { return p.Target == "right" && p.Service == "web" })
+	r := s.Servers[1].Report
+	r.State.Ready, r.State.Services[1].State, r.State.Services[1].Since = false, "failed", now
+	s.Servers[0].Report.State.Findings = []initapi.Finding{{ID: "hot", Severity: "critical", What: "Too hot.", Since: now}}
+	var got []string
+	for _, f := range Judge(s).Findings {
+		got = append(got, f.ID)
+	}
+	if want := "service-web-right hot-left probe-right-web-0 probe-right-web-1"; strings.Join(got, " ") != want {
+		t.Errorf("findings %q; want %q", strings.Join(got, " "), want)
+	}
+}
+
 func TestMemory(t *testing.T) {
 	var m Memory
 	look := func(after time.Duration, ids ...string) map[string]time.Duration {

@@ -115,7 +115,8 @@ type Reason struct {
 	ID       string            `json:"id"`
 	Text     string            `json:"text"` // what, in the owner's words
 	Evidence string            `json:"evidence,omitempty"`
-	Also     []string          `json:"also,omitempty"` // what comes from the same cause
+	Also     []string          `json:"also,omitempty"`     // what comes from the same cause
+	Explains []string          `json:"explains,omitempty"` // IDs of that
 	Next     string            `json:"next,omitempty"`
 	Server   string            `json:"server,omitempty"`
 	Since    time.Time         `json:"since,omitzero"`

@@ -164,10 +164,10 @@ func oldest(list []rehearsal.Unproven) time.Time {
 
 // titles names services: two by name, more by their number.
 func titles(list []rehearsal.Unproven) string {
-	switch n := len(list); {
-	case n == 1:
+	switch n := len(list); n {
+	case 1:
 		return list[0].Title
-	case n == 2:
+	case 2:
 		return list[0].Title + " and " + list[1].Title
 	default:
 		return fmt.Sprintf("%s and %d more services", list[0].Title, n-1)

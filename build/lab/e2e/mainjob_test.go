@@ -1,12 +1,15 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"sayasystems.com/atlas/sentry/ledger"
 )
 
 // TestMainJob is what ATLAS exists for: data written on the primary is served by the other server after the disk sets were
@@ -31,6 +34,7 @@ func TestMainJob(t *testing.T) {
 		s.healthy(t, order[0], order[1])
 		t.Logf("swap %d: power-on to every probe good on both servers: %.0f s", i+1, time.Since(began).Seconds())
 		t.Logf("boot of %s, by phase:\n%s", order[0], s.exec(t, order[0], "atlas", "boot"))
+		s.swapKept(t, order[0], order[1])
 		s.hasNote(t, note)
 		if got := s.getFile(t, "letter.txt"); got != note {
 			t.Errorf("after swap %d the share has %q in letter.txt; want %q", i+1, got, note)
@@ -39,6 +43,29 @@ func TestMainJob(t *testing.T) {
 			t.Errorf("after swap %d the service address has MAC %s; want %s as before", i+1, got, mac)
 		}
 		s.follows(t, order[0], order[1], fmt.Sprintf("swap %d", i+1))
+	}
+}
+
+// swapKept: the ledger on the set of the new primary, and what the other server tells, has the swap with the time that it took.
+func (s *site) swapKept(t *testing.T, primary, secondary string) {
+	t.Helper()
+	for _, server := range []string{primary, secondary} {
+		eventually(t, "the ledger that "+server+" shows has the swap", 2*time.Minute, func() error {
+			var list []ledger.Entry
+			if err := json.Unmarshal([]byte(s.exec(t, server, "atlas", "ledger", "--json")), &list); err != nil {
+				return err
+			}
+			for _, e := range list {
+				if e.Server == primary && e.Swap() {
+					if !e.Good || e.From != secondary || e.Role != "primary" || e.Took == 0 || len(e.Seen) != 2 {
+						return fmt.Errorf("%w: %+v", errNotYet, e)
+					}
+					t.Logf("%s tells: %s: %s", server, e.What(), e.Result())
+					return nil
+				}
+			}
+			return fmt.Errorf("%w in %d entries", errNotYet, len(list))
+		})
 	}
 }
 

@@ -65,7 +65,6 @@ func took(e ledger.Entry) string {
 func TestRehearsal(t *testing.T) {
 	p := use(t, "namespace").pair(t)
 	for _, server := range []string{"left", "right"} {
-		server := server
 		eventually(t, server+" is ready for a swap", 4*time.Minute, func() error {
 			if r, _, _ := p.ready(t, server); !r.Ready {
 				return fmt.Errorf("%w: %+v", errNotYet, r.Reasons)

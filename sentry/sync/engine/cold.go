@@ -82,11 +82,8 @@ func (e *Engine) Resume() {
 // does not depend on it.
 const mostLooked = 200
 
-// provenChange remembers Unproven's answer: it is asked every few seconds, and changes seldom.
-type provenChange struct {
-	key string
-	out []rehearsal.Unproven
-}
+// mostAnswers of Unproven are remembered: it is asked the same every few seconds, and the answer changes seldom.
+const mostAnswers = 4
 
 // Unproven tells which of the services that this secondary runs are configured otherwise than when they last were proven to start from cold, in
 // the order of the packs. A state that was gone back to is proven. Files that belong to no service, such as /etc/hosts, count for none here: what
@@ -97,15 +94,16 @@ func (e *Engine) Unproven(proofs map[string]ledger.Proof) []rehearsal.Unproven {
 		return nil
 	}
 	names := slices.Sorted(maps.Keys(proofs))
-	key := live.ID
+	parts := []string{live.ID}
 	for _, n := range names {
-		key += " " + n + "=" + proofs[n].Live
+		parts = append(parts, n, proofs[n].Live)
 	}
+	key := strings.Join(parts, " ")
 	e.mu.Lock()
-	was := e.proven
+	was, known := e.proven[key]
 	e.mu.Unlock()
-	if was.key == key {
-		return slices.Clone(was.out)
+	if known {
+		return slices.Clone(was)
 	}
 	at := map[string][]string{} // services by the commit that they were proven with
 	for _, n := range names {
@@ -126,7 +124,10 @@ func (e *Engine) Unproven(proofs map[string]ledger.Proof) []rehearsal.Unproven {
 		}
 	}
 	e.mu.Lock()
-	e.proven = provenChange{key, out}
+	if e.proven == nil || len(e.proven) >= mostAnswers {
+		e.proven = map[string][]rehearsal.Unproven{}
+	}
+	e.proven[key] = out
 	e.mu.Unlock()
 	return slices.Clone(out)
 }

@@ -27,6 +27,7 @@ import (
 	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/convert"
 	"sayasystems.com/atlas/sentry/initapi"
+	"sayasystems.com/atlas/sentry/rehearsal"
 	"sayasystems.com/atlas/sentry/sync/apply"
 	"sayasystems.com/atlas/sentry/sync/carry"
 	"sayasystems.com/atlas/sentry/sync/check"
@@ -109,9 +110,9 @@ type Engine struct {
 
 	mu     sync.Mutex
 	status state.Status
-	still  bool         // no further state of the primary is brought here: services are being started from cold
-	begun  string       // what was live on this secondary when the engine began
-	proven provenChange // what Unproven found last
+	still  bool                            // no further state of the primary is brought here: services are being started from cold
+	begun  string                          // what was live on this secondary when the engine began
+	proven map[string][]rehearsal.Unproven // what Unproven found last, by what was asked
 }
 
 // order is a function that the loop runs, between other things.
