@@ -184,7 +184,7 @@ func TestBrokenConfiguration(t *testing.T) {
 			_, _ = s.lab(3*time.Minute, "exec", "left", "--", "atlas", "service", "restart", c.pack) // it may wait and tell
 			eventually(t, "the page tells what the daemon said", 4*time.Minute, func() error { return s.finding(t, "10.7.0.11", "left", c.says) })
 			// What merely uses it starts without it, as it would when the server boots with this mistake.
-			for _, user := range strings.Fields(s.exec(t, "left", "sh", "-c", "cd /usr/lib/atlas/packs && grep -l '^uses:.*"+c.pack+"' */pack.yaml | xargs -r dirname")) {
+			for user := range strings.FieldsSeq(s.exec(t, "left", "sh", "-c", "cd /usr/lib/atlas/packs && grep -l '^uses:.*"+c.pack+"' */pack.yaml | xargs -r dirname")) {
 				s.exec(t, "left", "atlas", "service", "restart", user)
 				eventually(t, user+" runs without "+c.pack, 2*time.Minute, func() error {
 					if v := find(s.services(t, "left"), user); v.State != "ready" {
