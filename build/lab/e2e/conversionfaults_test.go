@@ -223,7 +223,7 @@ func (p *pair) look() (standing, error) {
 	}
 	for _, v := range st.Servers {
 		for _, r := range v.Probes {
-			out.probes[strings.Join([]string{r.Observer, r.Target, r.Service, r.Probe}, " ")] = r.Status == verify.Pass || r.Status == verify.Warn
+			out.probes[strings.Join([]string{r.Observer, r.Target, r.Service, r.Probe}, " ")] = slices.Contains([]verify.Status{verify.Pass, verify.Warn, verify.NotApplicable}, r.Status)
 		}
 	}
 	return out, nil

@@ -132,15 +132,15 @@ func (f fault) script() string {
 	return s
 }
 
-// lineOf finds the line with a text; 0 if there is none.
+// lineOf finds the last line with a text, since what is planted is appended; 0 if there is none.
 func lineOf(data, text string) int {
-	no := 0
+	no, at := 0, 0
 	for l := range strings.Lines(data) {
 		if no++; text != "" && strings.Contains(l, text) {
-			return no
+			at = no
 		}
 	}
-	return 0
+	return at
 }
 
 // TestFaultTable converts the text of each fault that conversion has to find, beside the files that the packs ship, and looks whether it tells it as

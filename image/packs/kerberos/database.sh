@@ -13,12 +13,13 @@ dump() {
 	kdb5_util -r "$realm" dump | awk -F '\t' -v OFS='\t' 'NR == 1 { next } $1 == "princ" { $13 = $14 = $15 = 0 } { print }' | sort
 }
 
-# keep keeps a dump beside the database: a release that does not read the database makes its own of it (init.sh).
+# keep keeps a dump beside the database: a release that does not read the database makes its own of it (init.sh). A dump and a load may be
+# at it at the same time.
 keep() {
 	cmp -s "$1" "$data/last.dump" && return
-	cp "$1" "$data/last.dump.new"
-	sync "$data/last.dump.new"
-	mv "$data/last.dump.new" "$data/last.dump"
+	cp "$1" "$data/last.dump.new.$$"
+	sync "$data/last.dump.new.$$"
+	mv "$data/last.dump.new.$$" "$data/last.dump"
 	sync "$data"
 }
 
