@@ -11,7 +11,8 @@ type Kind struct {
 	Params []string // that a pack may give, besides those of everyKind
 	Proves string   // in one sentence, for people
 	// Watch is the TCP port (by default; parameter port says otherwise) that may be connected to every few seconds to see early that nothing
-	// listens. "" where a connection without a word would stand in the service's log each time, or be counted against us.
+	// listens. "" where a connection without a word would stand in the service's log each time, be counted against us, or have a process made
+	// for it: that a daemon has died is told by init as well, and has its checks run at once.
 	Watch string
 }
 
@@ -102,7 +103,7 @@ func Kinds() map[string]Kind {
 		"pgsql": {
 			PgSQL,
 			[]string{"port", "user", "database", "table", "scratch", "forbidden"},
-			"A row that must be there is read, another written, read back and deleted, with TLS; a wrong password and others' tables are refused.", "5432",
+			"A row that must be there is read, another written, read back and deleted, with TLS; a wrong password and others' tables are refused.", "",
 		},
 		"ping": {
 			Ping, nil,
@@ -111,7 +112,7 @@ func Kinds() map[string]Kind {
 		"smb": {
 			SMB,
 			[]string{"port", "share", "user", "file", "contains", "write", "closed", "auth", "realm", "kdc_port", "service"},
-			"A file of the share is read, another written, read back and deleted (or writing is refused); a wrong password and guests are refused.", "445",
+			"A file of the share is read, another written, read back and deleted (or writing is refused); a wrong password and guests are refused.", "",
 		},
 		"smtp": {
 			SMTP,

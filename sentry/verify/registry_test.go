@@ -38,8 +38,8 @@ func TestKinds(t *testing.T) {
 		if k.Run == nil || k.Proves == "" || !strings.HasSuffix(k.Proves, ".") {
 			t.Errorf("%s: %+v; want what it runs, and what it proves in a sentence", name, k)
 		}
-		if k.Watch != "" && slices.Contains([]string{"25", "22", "143", "3306"}, k.Watch) {
-			t.Errorf("%s: port %s is watched, and its service would log each look", name, k.Watch)
+		if k.Watch != "" && slices.Contains([]string{"25", "22", "143", "445", "3306", "5432"}, k.Watch) {
+			t.Errorf("%s: port %s is watched, and its service would log each look, or fork", name, k.Watch)
 		}
 	}
 	for kind, params := range map[string]map[string]string{

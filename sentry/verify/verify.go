@@ -1,7 +1,8 @@
-// Package verify proves services by real transactions: each probe kind (one file each, listed in Kinds) does one against an address
-// and says what it found, in words. The Runner does each check again and again, on its own, so that a slow one delays no other,
-// and keeps the newest result and a bounded history of each. Out of its turn a check runs when somebody has to know now: the Synchronizer,
-// right after a change.
+// Package verify proves services by real transactions: each probe kind (one file each, listed in Kinds) does one against an address, and what must
+// be refused besides, and says what it found, in words. The Runner does each check again and again, on its own, so that a slow one delays no
+// other, and keeps the newest result and a bounded history of each. What fails is looked at again at once, and stands only when it was seen
+// several times (Result, states.go); between runs a cheap look sees early that nothing answers (watch.go). Out of its turn a check runs when
+// somebody has to know now: the Synchronizer, right after a change.
 //
 // It does not know servers, roles or sites: the daemon makes the checks, and the site package judges the results.
 package verify
