@@ -108,8 +108,8 @@ func unprovenTroubles(v Server, st *rehearsal.Status, now time.Time) []trouble {
 	for _, u := range st.Unproven {
 		switch {
 		case failedIn(st, u.Service): // told with its own words
-		case u.Change == "" && (now.Sub(u.Since) < rehearsal.Grace || st.Proving):
-			never = append(never, u)
+		case u.Change == "" && now.Sub(u.Since) < rehearsal.Grace, st.Proving && now.Sub(u.Since) >= rehearsal.Grace:
+			never = append(never, u) // that start is under way: what was changed long before, on a set that comes from another server, is in it
 		case now.Sub(u.Since) >= rehearsal.Grace:
 			late = append(late, u)
 		}

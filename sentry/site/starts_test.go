@@ -71,6 +71,14 @@ func TestStarts(t *testing.T) {
 			starts(s).Proving, starts(s).Booted = true, now.Add(-time.Minute)
 			starts(s).Unproven = []rehearsal.Unproven{{Service: "web", Title: "Web", Since: now.Add(-time.Minute), Why: "it was never proven"}}
 		}, initapi.VerdictUnknown, "RIGHT was started at", "", "cold-start-unproven-right info"},
+		{"just booted, changed long before", func(s *Site) {
+			starts(s).Proving, starts(s).Booted = true, now.Add(-time.Minute)
+			starts(s).Unproven = []rehearsal.Unproven{changed("web", 48*time.Hour)}
+		}, initapi.VerdictUnknown, "RIGHT was started at", "", "cold-start-unproven-right info"},
+		{"just booted, changed just before", func(s *Site) {
+			starts(s).Proving, starts(s).Booted = true, now.Add(-time.Minute)
+			starts(s).Unproven = []rehearsal.Unproven{changed("web", 2*time.Minute)}
+		}, initapi.VerdictYes, "", "Web of RIGHT is still to be started", "cold-start-open-web-right info"},
 		{"never proven", func(s *Site) {
 			starts(s).Unproven = []rehearsal.Unproven{{Service: "web", Title: "Web", Since: now.Add(-time.Hour), Why: "another image ran then"}}
 		}, initapi.VerdictNo, "has not been started from cold since this: another image ran then", "", ""},
