@@ -64,6 +64,7 @@ type Config struct {
 	Changed   func()        // something worth showing has changed; must return at once; may be nil
 	Log       *slog.Logger
 
+	own      time.Duration // what a secondary's service did to a database by itself is left so long: 20 s
 	patience time.Duration // a file that changes all the time is told after: 1 min
 	again    time.Duration // what was refused is asked again at the latest after: 1 min
 	proof    patience      // of a secondary's probes after a change: twinPatience
@@ -127,6 +128,9 @@ func Open(cfg Config) (*Engine, error) {
 	if cfg.Rescan == 0 {
 		cfg.Rescan = 10 * time.Minute
 	}
+	if cfg.own == 0 {
+		cfg.own = 20 * time.Second
+	}
 	if cfg.patience == 0 {
 		cfg.patience = time.Minute
 	}
@@ -159,6 +163,7 @@ func Open(cfg Config) (*Engine, error) {
 	}
 	e.gate.done, e.twin.told, e.twin.back = make(chan verdicts, 1), make(chan outcome, 1), map[state.Path][]time.Time{}
 	e.twin.fights = map[state.Path]time.Time{}
+	e.twin.own = map[state.Path]ownWork{}
 	e.gate.allowed, e.twin.applied = e.remembered(allowedFile), e.remembered(appliedFile)
 	e.recallBaseline()
 	e.recallTrial()

@@ -33,6 +33,7 @@ type twin struct {
 	left     map[state.Path]bool        // what of the newest state could not be made live
 	fights   map[state.Path]time.Time   // when paths were last changed here that are left alone, since a program changes them again and again
 	back     map[state.Path][]time.Time // when paths were put back, to notice a program here that changes them again and again
+	own      map[state.Path]ownWork     // dumps of databases that services here have changed by themselves just now
 	trial    *probation                 // of a state whose files are live and whose services are not proven to work, or did not
 }
 
@@ -51,6 +52,7 @@ func (e *Engine) follow(ctx context.Context) {
 	default:
 	}
 	e.fought()
+	e.owned()
 	if t.telling != "" && time.Since(t.reported) > stillAt {
 		if c, err := e.repo.Commit(t.telling); err == nil {
 			e.report(c, carry.Probing) // a slow database takes its time; silence would be taken for a fault
@@ -65,6 +67,10 @@ func (e *Engine) follow(ctx context.Context) {
 		return
 	}
 	if head.ID == t.applied {
+		if t.refused != "" && t.refused != head.ID { // the primary went back to what is live here
+			t.refused, t.service = "", ""
+			e.cfg.Findings.Clear("sync-refused")
+		}
 		e.inStep(head)
 		return
 	}
@@ -181,7 +187,7 @@ func (e *Engine) missing(head state.Commit) ([]state.Change, error) {
 		p := c.Path
 		if p.Under(state.Exports) { // what this server does not run, or cannot tell yet, waits
 			x, ok := e.exportAt(p)
-			return !ok || c.After == nil || c.Before == nil && !e.ready(x.Service)
+			return !ok || c.After == nil || c.Before == nil && !e.ready(x.Service) || e.waits(c)
 		}
 		if e.facts.Class(p) != class.Shared {
 			return true
@@ -293,6 +299,9 @@ func (e *Engine) local(_ context.Context, c state.Commit) {
 	for _, ch := range changes {
 		if ch.Before == nil && ch.Path.Under(state.Exports) { // dumped for the first time: perhaps there is something to load now
 			e.twin.applied, e.twin.refused = "", ""
+			continue
+		}
+		if c.Who.Service != "" && ch.Path.Under(state.Exports) && e.own(ch) {
 			continue
 		}
 		if (ch.Path.Under(state.Exports) || e.facts.Class(ch.Path) == class.Shared) && e.overwritten(ch) {
