@@ -157,6 +157,10 @@ func (p *pair) takeBack(t *testing.T, f fault, from string) {
 	back := func(how string) {
 		script := "atlas rollback " + how + " --yes"
 		out, err := p.lab(3*time.Minute, "exec", p.primary, "--", "sh", "-c", script)
+		for n := 0; err != nil && strings.Contains(out, "is not ready") && n < 30; n++ { // a service that has just been told of its files
+			time.Sleep(time.Second)
+			out, err = p.lab(3*time.Minute, "exec", p.primary, "--", "sh", "-c", script)
+		}
 		if err != nil && !strings.Contains(out, "nothing differs from then") && !strings.Contains(out, "no change is held back") {
 			t.Errorf("%s: %v\n%s", script, err, tail(out, 20))
 		}

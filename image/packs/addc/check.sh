@@ -1,5 +1,6 @@
 # Has Samba look at a configuration: check.sh FILE. testparm calls one with unknown parameters good; smbd would pass over them.
 set -eu
+mkdir -p /run/samba # the checker has a /run of its own; that it is missing would be told first
 code=0
 said=$(testparm --suppress-prompt "$1" 2>&1 >/dev/null) || code=$?
 # Until the domain is made its directories are missing. That is no mistake of the configuration, and on a slow machine it lasts for minutes.
