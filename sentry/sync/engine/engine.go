@@ -163,7 +163,9 @@ func Open(cfg Config) (*Engine, error) {
 	}
 	e.gate.done, e.twin.told, e.twin.back = make(chan verdicts, 1), make(chan outcome, 1), map[state.Path][]time.Time{}
 	e.twin.fights = map[state.Path]time.Time{}
-	e.twin.own = map[state.Path]ownWork{}
+	if !e.recall(ownFile, &e.twin.own) || e.twin.own == nil {
+		e.twin.own = map[state.Path]ownWork{}
+	}
 	e.gate.allowed, e.twin.applied = e.remembered(allowedFile), e.remembered(appliedFile)
 	e.recallBaseline()
 	e.recallTrial()

@@ -66,7 +66,9 @@ func (s stubborn) Do(ctx context.Context, name, verb string) error {
 // database is an export whose programs can be broken.
 func database(dump, load string) func(*server, *Config) {
 	return func(s *server, c *Config) {
-		write(s.t, s.path("db/roles"), "one\n")
+		if s.read("db/roles") == "" { // else it begins anew
+			write(s.t, s.path("db/roles"), "one\n")
+		}
 		write(s.t, s.path("db/dump"), dump)
 		write(s.t, s.path("db/load"), load)
 		sh := func(p string) Command {

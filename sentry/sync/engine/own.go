@@ -10,10 +10,13 @@ import (
 // they make roles, logins and tables of their own. The same service does the same on the primary, whose dump may only be on its way. Putting
 // back the primary's older dump in between would take a role away from what it has made: that is waited for.
 type ownWork struct {
-	until  time.Time
-	theirs state.Hash // the primary's dump that is not loaded before
-	over   bool       // it was waited for once: from then on the primary wins at once
+	Until  time.Time  `json:"until"`
+	Theirs state.Hash `json:"theirs"` // the primary's dump that is not loaded before
+	Over   bool       `json:"over"`   // it was waited for once: from then on the primary wins at once
 }
+
+// ownFile remembers twin.own: a new service is also a new list of what to follow, for which the engine begins anew.
+const ownFile = "own"
 
 // own notes that a service changed a dump here by itself; false: nobody's work is waited for.
 func (e *Engine) own(ch state.Change) bool {
@@ -22,26 +25,28 @@ func (e *Engine) own(ch state.Change) bool {
 	if !there || ch.After == nil || theirs.Equal(*ch.After) {
 		return false
 	}
-	if w, known := t.own[ch.Path]; known && w.theirs == theirs.Data {
-		return !w.over
+	if w, known := t.own[ch.Path]; known && w.Theirs == theirs.Data {
+		return !w.Over
 	}
-	t.own[ch.Path] = ownWork{until: time.Now().Add(e.cfg.own), theirs: theirs.Data}
+	t.own[ch.Path] = ownWork{Until: time.Now().Add(e.cfg.own), Theirs: theirs.Data}
+	e.remember(ownFile, t.own)
 	return true
 }
 
 // waits tells that the primary's dump c.After is not loaded yet: something newer may come.
 func (e *Engine) waits(c state.Change) bool {
 	w, known := e.twin.own[c.Path]
-	return known && !w.over && c.After != nil && c.After.Data == w.theirs
+	return known && !w.Over && c.After != nil && c.After.Data == w.Theirs
 }
 
 // owned ends the wait where it was long enough: then the primary's is loaded, as it is.
 func (e *Engine) owned() {
 	t := &e.twin
 	for p, w := range t.own {
-		if !w.over && time.Now().After(w.until) {
-			w.over = true
+		if !w.Over && time.Now().After(w.Until) {
+			w.Over = true
 			t.own[p] = w
+			e.remember(ownFile, t.own)
 			t.applied, t.refused = "", ""
 		}
 	}

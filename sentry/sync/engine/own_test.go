@@ -19,6 +19,8 @@ func TestOwnWork(t *testing.T) {
 	before := right.read("db/roles.loaded")
 	write(t, right.path("db/roles"), "one\nwiki\n")
 	pause()
+	right.stop() // a new service also is a new list of what to follow
+	right.start()
 	write(t, left.path("etc/web/site.conf"), "other\n") // a newer state that knows nothing of it
 	eventually(t, "site.conf on right", func() bool { return right.read("etc/web/site.conf") == "other\n" })
 	pause()
