@@ -108,6 +108,7 @@ func unprovenTroubles(v Server, st *rehearsal.Status, now time.Time) []trouble {
 	for _, u := range st.Unproven {
 		switch {
 		case failedIn(st, u.Service): // told with its own words
+		case newlyOn(st, u) && now.Sub(u.Since) < rehearsal.Grace: // told beside the verdict
 		case u.Change == "" && now.Sub(u.Since) < rehearsal.Grace, st.Proving && now.Sub(u.Since) >= rehearsal.Grace:
 			never = append(never, u) // that start is under way: what was changed long before, on a set that comes from another server, is in it
 		case now.Sub(u.Since) >= rehearsal.Grace:
@@ -138,6 +139,13 @@ func unprovenTroubles(v Server, st *rehearsal.Status, now time.Time) []trouble {
 		out = append(out, t)
 	}
 	return out
+}
+
+// newlyOn tells that a service was switched on while the server runs, whose own start is proven: it has just started there, and its transactions
+// tell whether it works.
+func newlyOn(st *rehearsal.Status, u rehearsal.Unproven) bool {
+	_, proven := st.Proofs[u.Service]
+	return u.Change == "" && !proven && !st.Proving && len(st.Proofs) > 0
 }
 
 func failedIn(st *rehearsal.Status, service string) bool {
@@ -222,13 +230,16 @@ func openOf(s Site) []openStart {
 		}
 		st, now := v.Report.Starts, s.At.Add(v.Ahead)
 		for _, u := range st.Unproven {
-			if u.Change == "" || now.Sub(u.Since) >= rehearsal.Grace || failedIn(st, u.Service) || st.Runs(now) && st.Of(u.Service) {
+			if u.Change == "" && !newlyOn(st, u) || now.Sub(u.Since) >= rehearsal.Grace || failedIn(st, u.Service) || st.Runs(now) && st.Of(u.Service) {
 				continue
 			}
 			out = append(out, openStart{
 				id: "cold-start-open-" + u.Service + "-" + v.Name, server: v.Name, since: ours(u.Since, v), next: nextWords(v, st, now),
 				what: fmt.Sprintf("%s of %s is still to be started from cold with this: %s.", u.Title, strings.ToUpper(v.Name), changeWords(u, v)),
 			})
+			if newlyOn(st, u) {
+				out[len(out)-1].what = fmt.Sprintf("%s of %s was switched on, and is still to be started from cold.", u.Title, strings.ToUpper(v.Name))
+			}
 		}
 	}
 	return out

@@ -79,6 +79,10 @@ func TestStarts(t *testing.T) {
 			starts(s).Proving, starts(s).Booted = true, now.Add(-time.Minute)
 			starts(s).Unproven = []rehearsal.Unproven{changed("web", 2*time.Minute)}
 		}, initapi.VerdictYes, "", "Web of RIGHT is still to be started", "cold-start-open-web-right info"},
+		{"switched on", func(s *Site) {
+			starts(s).Proofs = map[string]ledger.Proof{"db": {Service: "db"}}
+			starts(s).Unproven = []rehearsal.Unproven{{Service: "web", Title: "Web", Since: now.Add(-time.Minute), Why: "it was never proven with this image"}}
+		}, initapi.VerdictYes, "", "Web of RIGHT was switched on, and is still to be started from cold.", "cold-start-open-web-right info"},
 		{"never proven", func(s *Site) {
 			starts(s).Unproven = []rehearsal.Unproven{{Service: "web", Title: "Web", Since: now.Add(-time.Hour), Why: "another image ran then"}}
 		}, initapi.VerdictNo, "has not been started from cold since this: another image ran then", "", ""},
