@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -72,6 +73,7 @@ func (f *fakeInit) Rehearse(_ context.Context, services []string) error {
 		return errors.New("this server is the primary")
 	}
 	f.rehearsed = append(f.rehearsed, strings.Join(services, " "))
+	f.state.Services = slices.Clone(f.state.Services) // others read the old one
 	for i := range f.state.Services {
 		f.state.Services[i].Since = time.Now()
 		if f.broken != "" {

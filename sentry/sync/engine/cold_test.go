@@ -50,7 +50,8 @@ func TestUnproven(t *testing.T) {
 		t.Errorf("after a change of no service: %s", got)
 	}
 
-	was := left.read("etc/web/site.conf")
+	was, before := left.read("etc/web/site.conf"), time.Now()
+	time.Sleep(time.Second) // times are kept in seconds
 	write(t, left.path("etc/web/site.conf"), "listen 8080\n")
 	eventually(t, "change on right", func() bool { return right.read("etc/web/site.conf") == "listen 8080\n" })
 	inStep()
@@ -66,7 +67,7 @@ func TestUnproven(t *testing.T) {
 		t.Errorf("after a second change: %+v; first %+v", u, first)
 	}
 
-	_, err = left.engine.Rollback(context.Background(), state.Rollback{Service: "web", To: first.Since.Add(-time.Second).Format(time.RFC3339)}, state.Who{Program: "atlas", User: "root"})
+	_, err = left.engine.Rollback(context.Background(), state.Rollback{Service: "web", To: before.Format(time.RFC3339)}, state.Who{Program: "atlas", User: "root"})
 	if err != nil || left.read("etc/web/site.conf") != was {
 		t.Fatalf("rollback: %v; the file says %q", err, left.read("etc/web/site.conf"))
 	}
