@@ -25,7 +25,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 		Use: "rollback [PATH | --service NAME | --all | --held]", Short: "Bring a file, a service's settings or everything back to what it was", Args: cobra.MaximumNArgs(1),
 		Long: "Bring a file or folder, a service's settings or everything back to what it was. The services' own checkers are asked first; what they refuse is not done.\n" +
 			"It shows what would change and asks before it does anything. A rollback is a change itself, and can be rolled back.\n" +
-			"Without --to, a file goes back to what it was before its newest change. For --to: " + commitWords,
+			"Without --to, a file or service goes back to what it was before its newest change. For --to: " + commitWords,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if r.Path, err = onlyPath(args); err != nil {

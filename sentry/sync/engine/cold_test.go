@@ -77,6 +77,15 @@ func TestUnproven(t *testing.T) {
 		t.Errorf("after going back: %s", got)
 	}
 
+	write(t, left.path("etc/web/site.conf"), "listen 8081\n")
+	inStep()
+	write(t, left.path("etc/hosts"), "127.0.0.1 localhost\n")
+	eventually(t, "hosts on right again", func() bool { return !strings.Contains(right.read("etc/hosts"), "printer") })
+	_, err = left.engine.Rollback(context.Background(), state.Rollback{Service: "web"}, state.Who{Program: "atlas", User: "root"})
+	if err != nil || left.read("etc/web/site.conf") != was || strings.Contains(left.read("etc/hosts"), "printer") {
+		t.Fatalf("rollback of a service's newest change: %v; the files say %q, %q", err, left.read("etc/web/site.conf"), left.read("etc/hosts"))
+	}
+
 	proofs["web"] = ledger.Proof{Service: "web", Live: strings.Repeat("0", 40)}
 	if got := open(); !strings.Contains(got, "the history does not know any more") {
 		t.Errorf("with a commit that is not there: %q", got)

@@ -24,7 +24,6 @@ var (
 	errNothingHeld = errors.New("no change is held back")
 	errSecondary   = errors.New("this server follows the primary; do it there")
 	errSame        = errors.New("nothing differs from then")
-	errWhen        = errors.New("to which time or commit? Say --to; atlas history shows them")
 	errNoService   = errors.New("there is no such service here; atlas service list shows them")
 	errElse        = errors.New("something else was changed meanwhile: look again at what would be done")
 )
@@ -48,7 +47,7 @@ func (e *Engine) Rollback(ctx context.Context, r state.Rollback, who state.Who) 
 // Stands tells whether an error of Rollback, Release, Resync or Acknowledge is about how things stand, and none of this program.
 func Stands(err error) bool {
 	var refused *refusedError
-	return errors.As(err, &refused) || slices.ContainsFunc([]error{errNothingHeld, errSecondary, errSame, errElse, errWhen, errNoService, errTogether, errWhich, errNoFinding, errElsewhere}, func(e error) bool { return errors.Is(err, e) })
+	return errors.As(err, &refused) || slices.ContainsFunc([]error{errNothingHeld, errSecondary, errSame, errElse, errNoService, errTogether, errWhich, errNoFinding, errElsewhere}, func(e error) bool { return errors.Is(err, e) })
 }
 
 func (e *Engine) rollback(ctx context.Context, r state.Rollback, who state.Who) (state.RolledBack, error) {
@@ -189,7 +188,7 @@ func (e *Engine) target(r state.Rollback) (state.Commit, error) {
 	}
 	o := history.LogOptions{Path: r.Path, Limit: 1}
 	if r.Service != "" {
-		return state.Commit{}, errWhen
+		return e.beforeNewest(r)
 	}
 	last, err := e.repo.Log(state.Site, o)
 	if err != nil {
@@ -200,6 +199,30 @@ func (e *Engine) target(r state.Rollback) (state.Commit, error) {
 	}
 	return e.repo.Commit(last[0].Parent)
 }
+
+// beforeNewest is the state before the newest change of a service's configuration.
+func (e *Engine) beforeNewest(r state.Rollback) (state.Commit, error) {
+	log, err := e.repo.Log(state.Site, history.LogOptions{Limit: farBack})
+	if err != nil {
+		return state.Commit{}, err
+	}
+	for _, c := range log {
+		if c.Parent == "" {
+			break
+		}
+		changes, err := e.repo.Diff(c.Parent, c.ID)
+		if err != nil {
+			return state.Commit{}, fmt.Errorf("what %s changed: %w", short(c.ID), err)
+		}
+		if slices.ContainsFunc(changes, func(ch state.Change) bool { return e.returns(ch) && e.chosen(r, ch.Path) }) {
+			return e.repo.Commit(c.Parent)
+		}
+	}
+	return state.Commit{}, fmt.Errorf("%w: nothing else is recorded of %s", history.ErrNotFound, r.What())
+}
+
+// farBack is how many changes are looked through for the newest one of a service.
+const farBack = 2000
 
 // chosen tells whether a rollback is about a path.
 func (e *Engine) chosen(r state.Rollback, p state.Path) bool {
