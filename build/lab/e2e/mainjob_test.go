@@ -73,8 +73,12 @@ func (s *site) swapKept(t *testing.T, primary, secondary string) {
 func (s *site) healthy(t *testing.T, primary, secondary string) {
 	t.Helper()
 	s.serving(t, primary, secondary)
+	limit := 3 * time.Minute
+	if s.kind == "vm" { // an emulated server that has just started is slow to prove all, from both
+		limit = 8 * time.Minute
+	}
 	for _, address := range []string{"10.7.0.11", "10.7.0.12"} {
-		eventually(t, "the page of "+address+" says ready", 3*time.Minute, func() error { return s.readiness(t, address) })
+		eventually(t, "the page of "+address+" says ready", limit, func() error { return s.readiness(t, address) })
 	}
 }
 
