@@ -47,6 +47,9 @@ func (s *starts) watchBoot(b *ledger.Book, st *initapi.State) {
 	if len(bad) > 0 && (!late || !failed) { // what only is not known yet stays open
 		return
 	}
+	if s.boot.Live == "" && st.Role == roles.Secondary && !late { // the Synchronizer does not know yet with what they have started
+		return
+	}
 	s.closeBoot(b, st, services, bad, seen)
 }
 

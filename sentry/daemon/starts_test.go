@@ -30,6 +30,12 @@ type fakeLine struct {
 	unproven []rehearsal.Unproven // while a proof has another commit than live
 }
 
+func (f *fakeLine) is(live string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.live = live
+}
+
 func (f *fakeLine) Begun() string { return f.now() }
 func (f *fakeLine) Waits() string { return "" }
 func (f *fakeLine) now() string {
@@ -106,7 +112,26 @@ func twoBoxes(t *testing.T) (left, right *box) {
 		return err == nil
 	})
 	right.adopt(t, reply)
+	line := right.daemon.cfg.FakeLine.(*fakeLine)
+	line.is("") // the Synchronizer has not looked through what is there
 	right.run(t.Context(), t)
+	eventually(t, "the other server's services work", func() bool {
+		st := right.daemon.starts.state()
+		if st == nil {
+			return false
+		}
+		bad, _ := right.daemon.starts.proven([]string{"web"}, st.Started, st)
+		return len(bad) == 0
+	})
+	for range 3 {
+		right.daemon.starts.look(t.Context())
+		for _, e := range right.daemon.Ledger() {
+			if e.Server == "right" && !e.Done.IsZero() {
+				t.Fatalf("a start of nobody knows what counts: %+v", e)
+			}
+		}
+	}
+	line.is("c1")
 	eventually(t, "both ready", func() bool {
 		return left.daemon.Site().Readiness.Ready && right.daemon.Site().Readiness.Ready
 	})
