@@ -15,7 +15,7 @@ export CGO_ENABLED := 0
 GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULN    := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: facts sync-random bench-boot bench-sync twin-silence services help setup build image demo demo-down test test-unit test-md test-namespace test-mixed test-faults test-vm cuts fuzz lint vuln repro clean
+.PHONY: facts sync-random bench-boot bench-sync bench-verify drill twin-silence services help setup build image demo demo-down test test-unit test-md test-namespace test-mixed test-faults test-vm cuts fuzz lint vuln repro clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -80,6 +80,14 @@ TREES ?= 700,50000
 bench-sync: image ## how fast a change reaches the other server, beside lsyncd with rsync and etckeeper with csync2, in the namespace lab (WRITES of each)
 	@command -v lsyncd >/dev/null && command -v rsync >/dev/null || { apt-get update -qq && apt-get install -y --no-install-recommends lsyncd rsync >/dev/null; }
 	@$(BUILD) bench-sync --image $$(ls -t $(OUT)/atlas-*.img | head -n 1) --writes $(WRITES) --trees $(TREES)
+
+LOOKS ?= 100
+bench-verify: image ## what a probe costs, beside monitoring-plugins and blackbox_exporter, in the namespace lab (LOOKS of each)
+	@[ -x /usr/lib/nagios/plugins/check_pgsql ] || { apt-get update -qq && apt-get install -y --no-install-recommends monitoring-plugins-basic monitoring-plugins-standard smbclient >/dev/null; }
+	@$(BUILD) bench-verify --image $$(ls -t $(OUT)/atlas-*.img | head -n 1) --rounds $(LOOKS)
+
+drill: image ## the faults of build/lab/e2e/testdata/drill planted in a running site, and a scoreboard of what is found (namespace lab; long)
+	ATLAS_LAB_TESTS=namespace ATLAS_LONG=1 ATLAS_OUT=$(abspath $(OUT)) $(GO) test -count=1 -timeout 150m -v -run 'TestDrill$$' ./build/lab/e2e
 
 # What takes an hour without KVM; test-namespace runs the same at native speed.
 SERVICES := TestEveryService|TestActiveDirectory|TestKill|TestBrokenConfiguration|TestTwinSendsNothing|TestTwinCannotBeReached

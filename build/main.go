@@ -22,6 +22,7 @@ import (
 	"sayasystems.com/atlas/build/lab"
 	"sayasystems.com/atlas/build/lab/benchboot"
 	"sayasystems.com/atlas/build/lab/benchsync"
+	"sayasystems.com/atlas/build/lab/benchverify"
 	"sayasystems.com/atlas/build/product"
 	"sayasystems.com/atlas/build/repro"
 	"sayasystems.com/atlas/build/toolsroot"
@@ -59,6 +60,7 @@ func commands() []command {
 		{"demo", "[--kind KIND] [--out DIR] [--dir DIR]", "bring up a site of two servers and tell how to swap their disks", demo.Main},
 		{"bench-boot", "--image FILE [--rounds N] [--dir DIR]", "compare boot time and memory with the same services under systemd", benchBoot},
 		{"bench-sync", "--image FILE [--writes N] [--trees 700,50000]", "measure how fast a change reaches the other server, beside lsyncd with rsync and etckeeper with csync2", benchSync},
+		{"bench-verify", "--image FILE [--rounds N]", "measure what a probe costs, beside monitoring-plugins and blackbox_exporter", benchVerify},
 		{"facts", "--release N [--tree DIR] [--out DIR]", "ask the daemons of a Debian release what they know, for conversion between releases", askFacts},
 		{"conversions", "", "print README's table of what is converted between releases of Debian", conversions},
 		{"setup", "", "install the few programs that building needs of this machine", setup},
@@ -66,6 +68,9 @@ func commands() []command {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) > 0 && args[0] == benchverify.HereVerb { // of bench-verify itself
+		return benchVerifyHere(ctx, args[1:], stdout, stderr)
+	}
 	if len(args) > 0 {
 		for _, c := range commands() {
 			if c.name == args[0] {
@@ -253,6 +258,40 @@ func benchSync(ctx context.Context, args []string, stdout, stderr io.Writer) err
 	defer os.RemoveAll(dir)
 	o.Dir = dir
 	return benchsync.Run(ctx, o)
+}
+
+func benchVerify(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o := benchverify.Options{Stdout: stdout}
+	f := flags("bench-verify", stderr)
+	f.StringVar(&o.Image, "image", lab.NewestImage("out"), "atlas-VERSION.img, with its manifest beside it")
+	f.IntVar(&o.Rounds, "rounds", 100, "looks of each at each target")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "atlas-bench-")
+	if err != nil {
+		return fmt.Errorf("bench-verify: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	o.Dir = dir
+	return benchverify.Run(ctx, o)
+}
+
+func benchVerifyHere(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o := benchverify.Here{Stdout: stdout}
+	f := flags(benchverify.HereVerb, stderr)
+	f.IntVar(&o.Rounds, "rounds", 100, "")
+	f.StringVar(&o.Blackbox, "blackbox", "", "")
+	f.StringVar(&o.Dir, "dir", "", "")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	secret, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return err
+	}
+	o.Secret = strings.TrimSpace(string(secret))
+	return benchverify.Measure(ctx, o)
 }
 
 func askFacts(ctx context.Context, args []string, stdout, stderr io.Writer) error {

@@ -50,7 +50,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	// Unpacked, not installed: installed, etckeeper would put /etc of this machine under git.
-	if err := unpack(ctx, filepath.Join(o.Dir, programs), "csync2", "etckeeper", "libsqlite3-0"); err != nil {
+	if err := hosttool.Unpack(ctx, filepath.Join(o.Dir, programs), "csync2", "etckeeper", "libsqlite3-0"); err != nil {
 		return err
 	}
 	l, err := lab.Open(filepath.Join(o.Dir, "lab"))

@@ -1,4 +1,4 @@
-package benchsync
+package hosttool
 
 import (
 	"bytes"
@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 )
 
-// unpack lays out Debian packages, and what they need and this machine has not, below dir. Nothing of this machine is changed.
-func unpack(ctx context.Context, dir string, packages ...string) error {
+// Unpack lays out Debian packages, and what they need and this machine has not, below dir. Nothing of this machine is changed.
+func Unpack(ctx context.Context, dir string, packages ...string) error {
 	debs := filepath.Join(dir, "debs")
 	if err := os.MkdirAll(filepath.Join(debs, "partial"), 0o755); err != nil {
 		return err
