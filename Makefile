@@ -15,7 +15,7 @@ export CGO_ENABLED := 0
 GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULN    := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
-.PHONY: facts sync-random bench-boot bench-sync bench-verify drill twin-silence services help setup build image demo demo-down test test-unit test-md test-namespace test-mixed test-faults test-vm cuts fuzz lint vuln repro clean
+.PHONY: facts sync-random bench-boot bench-sync bench-verify drill soak twin-silence services help setup build image demo demo-down test test-unit test-md test-namespace test-mixed test-faults test-vm cuts fuzz lint vuln repro clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -87,7 +87,12 @@ bench-verify: image ## what a probe costs, beside monitoring-plugins and blackbo
 	@$(BUILD) bench-verify --image $$(ls -t $(OUT)/atlas-*.img | head -n 1) --rounds $(LOOKS)
 
 drill: image ## the faults of build/lab/e2e/testdata/drill planted in a running site, and a scoreboard of what is found (namespace lab; long)
-	ATLAS_LAB_TESTS=namespace ATLAS_LONG=1 ATLAS_OUT=$(abspath $(OUT)) $(GO) test -count=1 -timeout 150m -v -run 'TestDrill$$' ./build/lab/e2e
+	ATLAS_LAB_TESTS=namespace ATLAS_LONG=1 ATLAS_DRILL_SWAPS=15 ATLAS_OUT=$(abspath $(OUT)) $(GO) test -count=1 -timeout 180m -v -run 'TestDrill$$' ./build/lab/e2e
+
+SOAK ?= 1h
+soak: image ## no false alarm: a day in simulated time, then SOAK of clients at work and packets lost in the namespace lab
+	$(GO) test -count=1 -timeout 20m -v -run 'TestSoak$$' ./sentry/site
+	ATLAS_LAB_TESTS=namespace ATLAS_SOAK=$(SOAK) ATLAS_OUT=$(abspath $(OUT)) $(GO) test -count=1 -timeout 150m -v -run TestSoakUnderLoad ./build/lab/e2e
 
 # What takes an hour without KVM; test-namespace runs the same at native speed.
 SERVICES := TestEveryService|TestActiveDirectory|TestKill|TestBrokenConfiguration|TestTwinSendsNothing|TestTwinCannotBeReached
