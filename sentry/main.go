@@ -1,9 +1,10 @@
 // Sentry watches a server and the others of its site, proves that a swap of the disk sets would work, and shows it on a page.
 // Init runs it as a service:
 //
-//	sentry daemon    works until it is told to stop
-//	sentry check     asks the services' own checkers about their configuration
-//	sentry attest    asks every other server of the site what it holds; prints []roles.Attestation as JSON
+//	sentry daemon        works until it is told to stop
+//	sentry check         asks the services' own checkers about their configuration
+//	sentry verify-key    prints the key by which sshd lets the verification account in
+//	sentry attest        asks every other server of the site what it holds; prints []roles.Attestation as JSON
 package main
 
 import (
@@ -15,10 +16,13 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/crypto/ssh"
 
 	"sayasystems.com/atlas/image/layout"
 	"sayasystems.com/atlas/image/siteconf"
@@ -27,6 +31,7 @@ import (
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/peers"
 	"sayasystems.com/atlas/sentry/sync/check"
+	"sayasystems.com/atlas/sentry/verify"
 )
 
 func main() {
@@ -47,7 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(daemonCommand(log), attestCommand(log, stdout), checkCommand(stdout), checkSiteCommand())
+	root.AddCommand(daemonCommand(log), attestCommand(log, stdout), checkCommand(stdout), checkSiteCommand(), verifyKeyCommand(stdout))
 	return root.ExecuteContext(ctx)
 }
 
@@ -98,6 +103,32 @@ func waitForIdentity(ctx context.Context, cfg daemon.Config) (*daemon.Daemon, er
 		case <-time.After(2 * time.Second):
 		}
 	}
+}
+
+// verifyKeyCommand is sshd's AuthorizedKeysCommand for the verification account. Without a set there is no password, and no key.
+func verifyKeyCommand(stdout io.Writer) *cobra.Command {
+	etc := daemon.Defaults(nil).Etc
+	c := &cobra.Command{
+		Use: "verify-key", Short: "Print the verification account's key for ssh", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			text, err := os.ReadFile(filepath.Join(etc, peers.VerifySecret))
+			if err != nil {
+				return err
+			}
+			secret := strings.TrimSpace(string(text))
+			if secret == "" {
+				return fmt.Errorf("%s is empty", peers.VerifySecret)
+			}
+			key, err := verify.SSHKey(secret)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(stdout, "restrict %s", ssh.MarshalAuthorizedKey(key.PublicKey()))
+			return nil
+		},
+	}
+	c.Flags().StringVar(&etc, "etc", etc, "the configuration `directory`")
+	return c
 }
 
 func checkCommand(stdout io.Writer) *cobra.Command {

@@ -89,7 +89,11 @@ func (w *wire) transaction(packets int, tcp bool) func(context.Context) verify.O
 // watch is the look at a port every few seconds.
 func (w *wire) watch(ctx context.Context) error {
 	wait := time.Millisecond
-	for again := time.Second; w.loses() || w.loses(); again *= 2 {
+	for again := time.Second; ; again *= 2 {
+		there, back := w.loses(), w.loses()
+		if !there && !back {
+			break
+		}
 		wait += again
 	}
 	select {
@@ -108,9 +112,20 @@ var soakServices = []struct {
 	tcp     bool
 	every   time.Duration
 }{
-	{"apache", 7, 12, true, 0}, {"mariadb", 1, 40, true, 0}, {"postgresql", 2, 40, true, 0}, {"samba", 1, 60, true, 0}, {"nfs", 1, 60, true, 0},
-	{"openldap", 3, 40, true, 0}, {"notes", 1, 12, true, 0}, {"postfix", 4, 30, true, time.Minute}, {"dovecot", 2, 30, true, time.Minute},
-	{"kerberos", 2, 12, true, time.Minute}, {"chrony", 1, 2, false, 0}, {"addc-dns", 1, 2, false, time.Minute}, {"addc", 7, 30, true, 2 * time.Minute}, {"ssh", 1, 24, true, 2 * time.Minute},
+	{"apache", 7, 12, true, 0},
+	{"mariadb", 1, 40, true, 0},
+	{"postgresql", 2, 40, true, 0},
+	{"samba", 1, 60, true, 0},
+	{"nfs", 1, 60, true, 0},
+	{"openldap", 3, 40, true, 0},
+	{"notes", 1, 12, true, 0},
+	{"postfix", 4, 30, true, time.Minute},
+	{"dovecot", 2, 30, true, time.Minute},
+	{"kerberos", 2, 12, true, time.Minute},
+	{"chrony", 1, 2, false, 0},
+	{"addc-dns", 1, 2, false, time.Minute},
+	{"addc", 7, 30, true, 2 * time.Minute},
+	{"ssh", 1, 24, true, 2 * time.Minute},
 }
 
 // TestSoak is a day of a site with all services, at the usual schedule: packets get lost in bursts of 1 %, servers are slow for moments, reports come

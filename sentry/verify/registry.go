@@ -121,7 +121,7 @@ func Kinds() map[string]Kind {
 		},
 		"ssh": {
 			SSH,
-			[]string{"port", "user", "key", "passwords"},
+			[]string{"port", "user", "key", "key_user", "passwords"},
 			"The host key is used; a wrong password and an unknown key are refused, and the verification key, where there is one, lets in.", "",
 		},
 		"tcp": {

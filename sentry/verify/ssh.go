@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -28,7 +29,7 @@ func SSH(ctx context.Context, t Target) Outcome {
 		return unknown(err.Error(), "Report this to the vendor.")
 	}
 	offered := false
-	err = p.login(ctx, stepRefusal, ssh.PublicKeys(signer), ssh.PasswordCallback(func() (string, error) { offered = true; return rand.Text(), nil }))
+	err = p.login(ctx, stepRefusal, t.Param("user", "nobody-known"), ssh.PublicKeys(signer), ssh.PasswordCallback(func() (string, error) { offered = true; return rand.Text(), nil }))
 	switch {
 	case err == nil && offered:
 		return alarm("a password that nobody has was accepted", "Take the server off the network and look at /etc/pam.d and sshd's configuration.")
@@ -48,21 +49,36 @@ func SSH(ctx context.Context, t Target) Outcome {
 	default:
 		seen += "; a wrong password is refused, and so is an unknown key"
 	}
-	file := t.Param("key", "")
-	if file == "" {
+	switch key := t.Param("key", ""); key {
+	case "":
 		return Outcome{Status: Pass, Evidence: seen}
+	case "secret":
+		if t.Secret == "" {
+			return noSecret(t)
+		}
+		signer, err = SSHKey(t.Secret)
+	default:
+		text, e := os.ReadFile(key)
+		if e != nil {
+			return Outcome{Status: Skipped, Evidence: t.Observer + " has no verification key: " + e.Error(), Next: "Start a disk set in " + t.Observer + "."}
+		}
+		signer, err = ssh.ParsePrivateKey(text)
 	}
-	text, err := os.ReadFile(file)
 	if err != nil {
-		return Outcome{Status: Skipped, Evidence: t.Observer + " has no verification key: " + err.Error(), Next: "Start a disk set in " + t.Observer + "."}
+		return misnamed(fmt.Sprintf("its key is no private key without a passphrase: %v", err))
 	}
-	if signer, err = ssh.ParsePrivateKey(text); err != nil {
-		return misnamed(file + " is no private key without a passphrase")
-	}
-	if err := p.login(ctx, stepLogin, ssh.PublicKeys(signer)); err != nil {
-		return failed("log in as "+t.Param("user", "atlas-verify")+" with the verification key", err, p.next)
+	user := t.Param("key_user", "atlas-verify")
+	if err := p.login(ctx, stepLogin, user, ssh.PublicKeys(signer)); err != nil {
+		return failed("log in as "+user+" with the verification key", err, p.next)
 	}
 	return Outcome{Status: Pass, Evidence: seen + "; the verification key lets in"}
+}
+
+// SSHKey is the key of the verification account. It is made from the account's password, which all servers of the site know, and is another as soon
+// as that is.
+func SSHKey(secret string) (ssh.Signer, error) {
+	seed := sha256.Sum256([]byte("ATLAS verification account, key for ssh\n" + secret))
+	return ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(seed[:]))
 }
 
 type sshProbe struct {
@@ -72,7 +88,7 @@ type sshProbe struct {
 }
 
 // login connects, logs in and goes away again.
-func (p *sshProbe) login(ctx context.Context, step string, auth ...ssh.AuthMethod) error {
+func (p *sshProbe) login(ctx context.Context, step, user string, auth ...ssh.AuthMethod) error {
 	conn, err := dial(ctx, "tcp", p.t.Address, p.t.Param("port", "22"))
 	if err != nil {
 		return err
@@ -82,7 +98,7 @@ func (p *sshProbe) login(ctx context.Context, step string, auth ...ssh.AuthMetho
 	defer stop()
 	begin(ctx, step)
 	c, _, _, err := ssh.NewClientConn(conn, p.t.Address, &ssh.ClientConfig{
-		User: p.t.Param("user", "atlas-verify"), Auth: auth, ClientVersion: "SSH-2.0-ATLAS", Timeout: 10 * time.Second,
+		User: user, Auth: auth, ClientVersion: "SSH-2.0-ATLAS", Timeout: 10 * time.Second,
 		HostKeyCallback: func(_ string, _ net.Addr, k ssh.PublicKey) error { p.key = k; return nil },
 	})
 	if ctx.Err() != nil {

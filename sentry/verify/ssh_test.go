@@ -81,6 +81,13 @@ func TestSSH(t *testing.T) {
 		}
 		return errors.New("no")
 	}
+	derived := func(k ssh.PublicKey) error {
+		signer, err := SSHKey(at(t, "127.0.0.1:1", nil).Secret)
+		if err == nil && string(k.Marshal()) != string(signer.PublicKey().Marshal()) {
+			err = errors.New("no")
+		}
+		return err
+	}
 	none := func(ssh.PublicKey) error { return errors.New("no") }
 	for _, c := range []struct {
 		name, addr string
@@ -90,6 +97,8 @@ func TestSSH(t *testing.T) {
 	}{
 		{"key", sshServer(t, no, only), map[string]string{"key": file}, Pass, "the verification key lets in"},
 		{"key that is not known", sshServer(t, no, none), map[string]string{"key": file}, Fail, "with the verification key"},
+		{"key made from the password", sshServer(t, no, derived), map[string]string{"key": "secret"}, Pass, "the verification key lets in"},
+		{"key made from another password", sshServer(t, no, only), map[string]string{"key": "secret"}, Fail, "log in as atlas-verify with the verification key"},
 		{"every key", sshServer(t, no, func(ssh.PublicKey) error { return nil }), nil, Fail, "a key that nobody has was accepted"},
 		{"asks for passwords against the policy", sshServer(t, no, only), map[string]string{"passwords": "no"}, Fail, "passwords are asked for"},
 		{"keys only, as is the policy", sshServer(t, nil, only), map[string]string{"passwords": "no", "key": file}, Pass, "takes no passwords"},
