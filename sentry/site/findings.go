@@ -87,11 +87,8 @@ func serverFindings(v Server, s Site) []initapi.Finding {
 			What: "The service packs of the image cannot be read: " + r.PackErr, Next: "Install an image that is right.",
 		})
 	}
-	if d := v.Ahead.Abs(); d > 10*time.Second {
-		out = append(out, initapi.Finding{
-			ID: "clock-" + v.Name, Severity: "warning", Where: v.Name, Since: v.Seen,
-			What: fmt.Sprintf("The clock of %s differs from this server's by %s.", v.Name, d.Round(time.Second)), Next: "Set both clocks right; check that both reach their time server.",
-		})
+	if f, ok := clockFinding(v); ok {
+		out = append(out, f)
 	}
 	for _, w := range s.Servers {
 		if w.Name != v.Name && !contains(r.Peers, w.Name) {
@@ -99,6 +96,51 @@ func serverFindings(v Server, s Site) []initapi.Finding {
 				ID: "not-pinned-" + v.Name + "-" + w.Name, Severity: "warning", Where: v.Name, Since: r.At,
 				What: fmt.Sprintf("%s does not know %s yet.", v.Name, w.Name), Next: "It will be told within a minute; if not, let " + w.Name + " join again.",
 			})
+		}
+	}
+	return out
+}
+
+// By how much the clocks of two servers may differ: beyond the first it is told, beyond the second a swap would be harmed. Kerberos refuses tickets at
+// five minutes, and what one server wrote would be younger than the present on the other.
+const (
+	clockTold = 10 * time.Second
+	clockBad  = time.Minute
+)
+
+// clockFinding compares the clock of v with that of the server that tells this.
+func clockFinding(v Server) (initapi.Finding, bool) {
+	d := v.Ahead.Abs()
+	if d <= clockTold {
+		return initapi.Finding{}, false
+	}
+	way := "ahead of"
+	if v.Ahead < 0 {
+		way = "behind"
+	}
+	f := initapi.Finding{
+		ID: "clock-" + v.Name, Severity: "warning", Where: v.Name, Since: v.Seen,
+		What: fmt.Sprintf("The clock of %s is %s %s this server's.", strings.ToUpper(v.Name), d.Round(time.Second), way),
+		Next: "Set the wrong one right (date), and see whether both reach their time server: chronyc sources.",
+	}
+	if d > clockBad {
+		f.Severity = "critical"
+	}
+	return f, true
+}
+
+// comparisonTroubles are what of the comparison of servers stands in the way of a swap: clocks that differ much, and hardware that could not carry
+// the services.
+func comparisonTroubles(s Site) []trouble {
+	var out []trouble
+	for _, v := range s.Servers {
+		if f, ok := clockFinding(v); ok && f.Severity == "critical" && v.Fresh(s.At) {
+			out = append(out, trouble{rank: rankFinding, Reason: Reason{ID: f.ID, Server: v.Name, Text: f.What, Next: f.Next}})
+		}
+	}
+	for _, f := range compare(s) {
+		if f.Severity == "critical" {
+			out = append(out, trouble{rank: rankFinding, Reason: Reason{ID: f.ID, Text: f.What, Next: f.Next}})
 		}
 	}
 	return out

@@ -49,7 +49,7 @@ func ready(s Site) Readiness {
 	if whole && len(s.Servers) > 1 {
 		all = append(all, roleTroubles(s)...)
 	}
-	for _, more := range [][]trouble{probeTroubles(s), syncTroubles(s), conversionTroubles(s), formReasons(s), startTroubles(s)} {
+	for _, more := range [][]trouble{probeTroubles(s), syncTroubles(s), conversionTroubles(s), formReasons(s), startTroubles(s), comparisonTroubles(s)} {
 		all = append(all, more...)
 	}
 	accepted := accepting(s)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"sayasystems.com/atlas/hwcheck"
 	"sayasystems.com/atlas/roles"
 	"sayasystems.com/atlas/sentry/initapi"
 	"sayasystems.com/atlas/sentry/ledger"
@@ -125,6 +126,18 @@ func TestReadiness(t *testing.T) {
 			for i := range right(s).Report.Probes {
 				right(s).Report.Probes[i].At = now.Add(time.Hour - time.Second)
 			}
+		}, initapi.VerdictNo, "The clock of RIGHT is 1h0m0s ahead of this server's."},
+		{"clock half a minute behind", func(s *Site) {
+			right(s).Ahead = -30 * time.Second
+			for i := range right(s).Report.Probes {
+				right(s).Report.Probes[i].At = now.Add(-31 * time.Second)
+			}
+		}, initapi.VerdictYes, ""},
+		{"less than half the memory", func(s *Site) {
+			s.Servers[0].Report.Inventory, right(s).Report.Inventory = &hwcheck.Inventory{Memory: 16 << 30}, &hwcheck.Inventory{Memory: 4 << 30}
+		}, initapi.VerdictNo, "Server right has less memory than left"},
+		{"a little less memory", func(s *Site) {
+			s.Servers[0].Report.Inventory, right(s).Report.Inventory = &hwcheck.Inventory{Memory: 16 << 30}, &hwcheck.Inventory{Memory: 12 << 30}
 		}, initapi.VerdictYes, ""},
 		{"no synchronizer", func(s *Site) { s.Servers[0].Report.Sync = nil }, initapi.VerdictUnknown, "LEFT does not follow changes"},
 		{"synchronizer stands still", func(s *Site) { sync(s).At = now.Add(-3 * time.Minute) }, initapi.VerdictUnknown, "has not looked at changes"},

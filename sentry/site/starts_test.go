@@ -103,12 +103,13 @@ func TestStarts(t *testing.T) {
 		}, initapi.VerdictNo, "has not ended since", "", "rehearsal-right critical"},
 		{"nightly missed", func(s *Site) { starts(s).LastFull = now.Add(-51 * time.Hour) }, initapi.VerdictYes, "", "", "rehearsal-missed-right warning"},
 		{"never at night", func(s *Site) { starts(s).LastFull, starts(s).Nightly = now.Add(-51*time.Hour), false }, initapi.VerdictYes, "", "", ""},
-		{"clock an hour ahead", func(s *Site) {
+		{"clock most of a minute ahead", func(s *Site) {
+			const ahead = 50 * time.Second
 			v := &s.Servers[1]
-			v.Ahead = time.Hour
-			v.Report.Sync.At = now.Add(time.Hour)
-			v.Report.Probes[0].At, v.Report.Probes[1].At = now.Add(time.Hour), now.Add(time.Hour)
-			u := changed("web", -time.Hour+time.Minute) // a minute ago by its clock
+			v.Ahead = ahead
+			v.Report.Sync.At = now.Add(ahead)
+			v.Report.Probes[0].At, v.Report.Probes[1].At = now.Add(ahead), now.Add(ahead)
+			u := changed("web", time.Minute-ahead) // a minute ago by its clock
 			starts(s).Unproven = []rehearsal.Unproven{u}
 		}, initapi.VerdictYes, "", "at " + Clock(now.Add(-time.Minute)), ""},
 	} {
