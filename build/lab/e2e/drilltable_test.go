@@ -27,6 +27,7 @@ type drill struct {
 	UndoTwin string   `yaml:"undo_twin"`
 	LabUndo  []string `yaml:"lab_undo"`
 
+	Service string   `yaml:"service"` // whose doing it is: whatever fails of this one is part of it
 	First   string   `yaml:"first"`   // regexp: the name of the first reason why a swap would not work
 	Says    string   `yaml:"says"`    // regexp: its words and its evidence
 	Beside  []string `yaml:"beside"`  // regexps: names of what else may be told
@@ -154,7 +155,7 @@ func (d drill) read(s judgedsite.Site, known map[string]bool, primary, twin stri
 		return regexp.MustCompile(d.with(pattern, primary, twin)).MatchString(text)
 	}
 	mine := func(id string) bool {
-		return match(d.First, id) || slices.ContainsFunc(d.Beside, func(b string) bool { return match(b, id) })
+		return match(d.First, id) || d.Service != "" && match("^(probe-{on}-"+d.Service+"-|service-(failed-)?"+d.Service+"-{on}$)", id) || slices.ContainsFunc(d.Beside, func(b string) bool { return match(b, id) })
 	}
 	explained := map[string]bool{}
 	for i, r := range s.Readiness.Reasons {
