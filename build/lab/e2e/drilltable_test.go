@@ -30,6 +30,7 @@ type drill struct {
 	Service string   `yaml:"service"` // whose doing it is: whatever fails of this one is part of it
 	First   string   `yaml:"first"`   // regexp: the name of the first reason why a swap would not work
 	Says    string   `yaml:"says"`    // regexp: its words and its evidence
+	Healed  string   `yaml:"healed"`  // regexp: or else the finding's words by which it is told that the fault was put right without anybody
 	Beside  []string `yaml:"beside"`  // regexps: names of what else may be told
 	Verdict string   `yaml:"verdict"` // "no" if not given, "unknown", or "any"
 	Judge   string   `yaml:"judge"`   // "twin" or "primary": only this server has to tell; both if not given
@@ -123,7 +124,7 @@ func loadDrills(t *testing.T) []drill {
 
 // mistake tells what is wrong with an entry of the table.
 func (d drill) mistake() error {
-	for _, x := range append([]string{d.First, d.Says}, d.Beside...) {
+	for _, x := range append([]string{d.First, d.Says, d.Healed}, d.Beside...) {
 		if _, err := regexp.Compile(d.with(x, "left", "right")); err != nil {
 			return err
 		}
@@ -169,13 +170,18 @@ func (d drill) read(s judgedsite.Site, known map[string]bool, primary, twin stri
 			out.alarms = append(out.alarms, r.ID+": "+r.Text)
 		}
 	}
+	healed := false
 	for _, f := range s.Findings {
+		if d.Healed != "" && !known[f.ID+f.What] && match("^sync-local-change", f.ID) && match(d.Healed, f.What) {
+			healed = true
+			out.first, out.words = f.ID, f.What
+		}
 		if f.Severity == "critical" && !known[f.ID] && !explained[f.ID] && !mine(f.ID) && !slices.ContainsFunc(s.Readiness.Reasons, func(r judgedsite.Reason) bool { return r.ID == f.ID }) {
 			out.alarms = append(out.alarms, f.ID+": "+f.What)
 		}
 	}
 	want := cmpOr(d.Verdict, "no")
-	return out, len(s.Readiness.Reasons) > 0 && match(d.First, out.first) && match(d.Says, out.words) && (want == "any" || out.verdict == want)
+	return out, healed || len(s.Readiness.Reasons) > 0 && match(d.First, out.first) && match(d.Says, out.words) && (want == "any" || out.verdict == want)
 }
 
 // TestDrillTable: each entry is whole, and would not take a site that is ready, nor one that says something else, for right.
