@@ -150,7 +150,7 @@ type drillTold struct {
 }
 
 // read judges what a server says: whether it is what d wants, and what else is told.
-func (d drill) read(s judgedsite.Site, known map[string]bool, primary, twin string) (out drillTold, right bool) {
+func (d drill) read(s judgedsite.Site, known map[string]bool, planted time.Time, primary, twin string) (out drillTold, right bool) {
 	out.verdict = s.Readiness.Verdict
 	match := func(pattern, text string) bool {
 		return regexp.MustCompile(d.with(pattern, primary, twin)).MatchString(text)
@@ -172,7 +172,7 @@ func (d drill) read(s judgedsite.Site, known map[string]bool, primary, twin stri
 	}
 	healed := false
 	for _, f := range s.Findings {
-		if d.Healed != "" && !known[f.ID+f.What] && match("^sync-local-change", f.ID) && match(d.Healed, f.What) {
+		if d.Healed != "" && !f.Since.Before(planted) && match("^sync-local-change", f.ID) && match(d.Healed, f.What) {
 			healed = true
 			out.first, out.words = f.ID, f.What
 		}
@@ -193,11 +193,11 @@ func TestDrillTable(t *testing.T) {
 	classes := map[string]int{}
 	for _, d := range all {
 		classes[d.Class]++
-		if _, right := d.read(judgedsite.Site{Readiness: judgedsite.Readiness{Ready: true, Verdict: "yes"}}, nil, "left", "right"); right {
+		if _, right := d.read(judgedsite.Site{Readiness: judgedsite.Readiness{Ready: true, Verdict: "yes"}}, nil, time.Time{}, "left", "right"); right {
 			t.Errorf("%s: a site that is ready is taken for one that has found it", d.Name)
 		}
 		other := judgedsite.Site{Readiness: judgedsite.Readiness{Verdict: "no", Reasons: []judgedsite.Reason{{ID: "set-degraded-left", Text: "LEFT's disk set is not whole."}}}}
-		if _, right := d.read(other, nil, "left", "right"); right {
+		if _, right := d.read(other, nil, time.Time{}, "left", "right"); right {
 			t.Errorf("%s: another finding is taken for it", d.Name)
 		}
 	}
