@@ -54,7 +54,7 @@ over() { t=$(mktemp /run/drill.XXXXXX); printf '%s\n' "$2" >$t; chown --referenc
 ro() { mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"; }
 # full DIR: what is in it is still there, and not one byte more fits.
 full() { t=$(mktemp -d /run/drill.XXXXXX); cp -a "$1/." $t/; mount -t tmpfs -o size=2m tmpfs "$1"; chown --reference=$t "$1"; chmod --reference=$t "$1"; cp -a $t/. "$1/"
-	o=$(stat -c %u:%g "$1"); stat -c '%u:%g %a' $t >/dev/null; dd if=/dev/zero of="$1/.filled" bs=4k 2>/dev/null || true; rm -r $t; }
+	dd if=/dev/zero of="$1/.filled" bs=4k 2>/dev/null || true; rm -r $t; }
 table() { nft list table inet drill >/dev/null 2>&1 || nft -f - <<X
 table inet drill {
 	chain in { type filter hook input priority -50; }
