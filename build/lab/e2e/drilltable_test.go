@@ -54,7 +54,7 @@ over() { t=$(mktemp /run/drill.XXXXXX); printf '%s\n' "$2" >$t; chown --referenc
 ro() { mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"; }
 # full DIR: what is in it is still there, and not one byte more fits.
 full() { t=$(mktemp -d /run/drill.XXXXXX); cp -a "$1/." $t/; mount -t tmpfs -o size=2m tmpfs "$1"; chown --reference=$t "$1"; chmod --reference=$t "$1"; cp -a $t/. "$1/"
-	o=$(stat -c %u:%g "$1"); stat -c '%u:%g %a' $t >/dev/null; dd if=/dev/zero of="$1/.filled" bs=4k 2>/dev/null || true; rm -r $t; }
+	dd if=/dev/zero of="$1/.filled" bs=4k 2>/dev/null || true; rm -r $t; }
 table() { nft list table inet drill >/dev/null 2>&1 || nft -f - <<X
 table inet drill {
 	chain in { type filter hook input priority -50; }
@@ -150,7 +150,7 @@ type drillTold struct {
 }
 
 // read judges what a server says: whether it is what d wants, and what else is told.
-func (d drill) read(s judgedsite.Site, known map[string]bool, primary, twin string) (out drillTold, right bool) {
+func (d drill) read(s judgedsite.Site, known map[string]bool, planted time.Time, primary, twin string) (out drillTold, right bool) {
 	out.verdict = s.Readiness.Verdict
 	match := func(pattern, text string) bool {
 		return regexp.MustCompile(d.with(pattern, primary, twin)).MatchString(text)
@@ -172,7 +172,7 @@ func (d drill) read(s judgedsite.Site, known map[string]bool, primary, twin stri
 	}
 	healed := false
 	for _, f := range s.Findings {
-		if d.Healed != "" && !known[f.ID+f.What] && match("^sync-local-change", f.ID) && match(d.Healed, f.What) {
+		if d.Healed != "" && !f.Since.Before(planted) && match("^sync-local-change", f.ID) && match(d.Healed, f.What) {
 			healed = true
 			out.first, out.words = f.ID, f.What
 		}
@@ -193,11 +193,11 @@ func TestDrillTable(t *testing.T) {
 	classes := map[string]int{}
 	for _, d := range all {
 		classes[d.Class]++
-		if _, right := d.read(judgedsite.Site{Readiness: judgedsite.Readiness{Ready: true, Verdict: "yes"}}, nil, "left", "right"); right {
+		if _, right := d.read(judgedsite.Site{Readiness: judgedsite.Readiness{Ready: true, Verdict: "yes"}}, nil, time.Time{}, "left", "right"); right {
 			t.Errorf("%s: a site that is ready is taken for one that has found it", d.Name)
 		}
 		other := judgedsite.Site{Readiness: judgedsite.Readiness{Verdict: "no", Reasons: []judgedsite.Reason{{ID: "set-degraded-left", Text: "LEFT's disk set is not whole."}}}}
-		if _, right := d.read(other, nil, "left", "right"); right {
+		if _, right := d.read(other, nil, time.Time{}, "left", "right"); right {
 			t.Errorf("%s: another finding is taken for it", d.Name)
 		}
 	}
