@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,11 +69,11 @@ func (p *pair) plant(t *testing.T, f fault) (o outcome) {
 			known[server+n.ID+n.What] = true
 		}
 	}
-	before := p.standing(t)
+	before, stood := p.standing(t), p.toldOf(t)
 	defer func() { // also when it was not found
 		began := time.Now()
 		p.takeBack(t, f, from)
-		p.forgotten(t, f)
+		p.forgotten(t, f, stood)
 		p.inStep(t)
 		o.gone = time.Since(began)
 		p.stands(t, before)
@@ -127,7 +128,7 @@ func (p *pair) plant(t *testing.T, f fault) (o outcome) {
 		})
 		o.blocks = true
 	}
-	p.stands(t, before)
+	p.stands(t, before.without(p.primary, f.Breaks))
 	return o
 }
 
@@ -174,17 +175,33 @@ func (p *pair) takeBack(t *testing.T, f fault, from string) {
 	}
 }
 
-// forgotten waits until the finding is gone.
-func (p *pair) forgotten(t *testing.T, f fault) {
+// toldOf are the names of what the Synchronizers of both servers tell: "left sync-held-left".
+func (p *pair) toldOf(t *testing.T) map[string]bool {
 	t.Helper()
-	wait(t, "the finding is gone", faultLimit, func() error {
+	out := map[string]bool{}
+	for _, server := range []string{p.primary, p.secondary} {
+		st, err := p.sync(server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range st.Findings {
+			out[server+" "+n.ID] = true
+		}
+	}
+	return out
+}
+
+// forgotten waits until the finding is gone, and all else that came with the fault and tells how things stand.
+func (p *pair) forgotten(t *testing.T, f fault, stood map[string]bool) {
+	t.Helper()
+	wait(t, "the finding is gone, and what came with it", faultLimit, func() error {
 		for _, server := range []string{p.primary, p.secondary} {
 			st, err := p.sync(server)
 			if err != nil {
 				return err
 			}
 			for _, n := range st.Findings {
-				if strings.HasPrefix(n.ID, f.Found.ID) {
+				if strings.HasPrefix(n.ID, f.Found.ID) || !n.News && !stood[server+" "+n.ID] {
 					return fmt.Errorf("%w: on %s %s: %s", errNotYet, server, n.ID, n.What)
 				}
 			}
@@ -207,6 +224,16 @@ func (p *pair) standing(t *testing.T) standing {
 		out, err = p.look()
 		return err
 	})
+	return out
+}
+
+// without is what has to work while a service of a server cannot.
+func (s standing) without(server, service string) standing {
+	out := standing{services: maps.Clone(s.services), probes: maps.Clone(s.probes)}
+	if service != "" {
+		delete(out.services, server+" "+service)
+		maps.DeleteFunc(out.probes, func(k string, _ bool) bool { f := strings.Fields(k); return f[1] == server && f[2] == service })
+	}
 	return out
 }
 

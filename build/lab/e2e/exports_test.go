@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -229,6 +230,7 @@ func TestExports(t *testing.T) {
 			}
 		})
 	}
+	t.Run("who gets another SID keeps his files", func(t *testing.T) { s.anotherSID(t, primary, exports["samba/users"]) })
 	tested := map[string]bool{}
 	for _, c := range exportChanges {
 		tested[c.export] = true
@@ -237,6 +239,32 @@ func TestExports(t *testing.T) {
 		if !tested[name] {
 			t.Errorf("%s is not tried here; add a way to change it", name)
 		}
+	}
+}
+
+// anotherSID loads accounts of which one has another SID than smbd has seen for the same person: an account made anew, or one that was in the middle of
+// being loaded when somebody logged in with it; then the first again. What belongs to the person alone must open all the same.
+func (s *site) anotherSID(t *testing.T, server string, users pack.Export) {
+	s.exec(t, server, "sh", "-ec", `useradd -G users esid; printf 'Esid-1\nEsid-1\n' | smbpasswd -s -a esid >/dev/null; install -d -o esid -m 0700 /srv/office/esid`)
+	t.Cleanup(func() { s.exec(t, server, "sh", "-c", "smbpasswd -x esid; userdel esid; rm -r /srv/office/esid") })
+	list := func() {
+		s.client(t, "smbclient", "//"+serviceAddress+"/office", "-U", "esid%Esid-1", "-c", `ls esid\*`)
+	}
+	list() // smbd knows who it is now
+	before, err := s.feed(server, users.User, "", users.Dump)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sid := regexp.MustCompile(`(?m)^(esid\|.*\|S-1-5-21-\d+-\d+-\d+)-\d+\|`)
+	after := sid.ReplaceAllString(before, "$1-77777|")
+	if after == before {
+		t.Fatalf("no SID of esid in\n%s", before)
+	}
+	for _, text := range []string{after, before} {
+		if _, err := s.feed(server, users.User, text, users.Load); err != nil {
+			t.Fatal(err)
+		}
+		list()
 	}
 }
 

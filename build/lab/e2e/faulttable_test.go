@@ -26,6 +26,8 @@ type fault struct {
 	Add   []addition `yaml:"add"`
 	Undo  string     `yaml:"undo"` // script on the primary that takes back what is no configuration; the rest is undone by `atlas rollback`
 	Found found      `yaml:"found"`
+	// Breaks is the service of the primary that fails as long as the fault is there, since its daemon reads the file by itself at any time; "" = none.
+	Breaks string `yaml:"breaks"`
 
 	file string // that it stands in: "postfix"
 }

@@ -10,9 +10,10 @@ export LC_ALL=C
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+# users_dump [-b BACKEND]
 users_dump() {
-	pdbedit -L -w >"$work/w"
-	pdbedit -L -v >"$work/v"
+	pdbedit "$@" -L -w >"$work/w"
+	pdbedit "$@" -L -v >"$work/v"
 	awk -F ':' '
 		# name:uid:LM:NT:[flags]:LCT-time:
 		NR == FNR { f = $5; gsub(/ /, "", f); t = $6; sub(/^LCT-/, "", t); first[$1] = f "|" $4 "|" t; next }
@@ -36,19 +37,27 @@ users_load() {
 	# `|` and not a blank, so that empty fields stay.
 	grep -vxF -f "$work/have" "$work/want" | while IFS='|' read -r name flags nt changed sid full home drive script profile text; do
 		id=$(id -u "$name") || { echo "samba: $name has no account on this server (/etc/passwd)" >&2; exit 1; }
-		# The hash by a file that only root reads: arguments are seen by everyone. It takes no account away and makes one.
+		# The hash by a file that only root reads: arguments are seen by everyone. It takes no account away and makes one, with a SID that follows
+		# from the user's number: who logged in before the right one is set would be kept from his own files. Until then the account is disabled.
 		inner=${flags#[}
-		printf '%s:%s:XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX:%s:[%-11s]:LCT-%s:\n' "$name" "$id" "$nt" "${inner%]}" "$changed" >"$work/import"
-		pdbedit -i "smbpasswd:$work/import" >/dev/null
-		set -- -r -u "$name" -U "$sid" -f "$full" -N "$text"
+		inner=${inner%]}
+		printf '%s:%s:XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX:%s:[%-11s]:LCT-%s:\n' "$name" "$id" "$nt" "${inner}D" "$changed" >"$work/import"
+		rm -f "$work/beside.tdb"
+		pdbedit -i "smbpasswd:$work/import" -e "tdbsam:$work/beside.tdb" >/dev/null
+		set -- -r -u "$name" -U "$sid" -f "$full" -N "$text" -c "[$(printf %s "$inner" | tr -cd NDHLX)]"
 		# What follows from the settings of Samba must not be written down: it would no longer follow.
-		users_dump | grep "^$name|" | cut -d '|' -f 7-10 >"$work/follows"
+		users_dump -b "tdbsam:$work/beside.tdb" | grep "^$name|" | cut -d '|' -f 7-10 >"$work/follows"
 		IFS='|' read -r home0 drive0 script0 profile0 <"$work/follows"
 		[ "$home" = "$home0" ] || set -- "$@" -h "$home"
 		[ "$drive" = "$drive0" ] || set -- "$@" -D "$drive"
 		[ "$script" = "$script0" ] || set -- "$@" -S "$script"
 		[ "$profile" = "$profile0" ] || set -- "$@" -p "$profile"
+		pdbedit -i "smbpasswd:$work/import" >/dev/null
 		pdbedit "$@" >/dev/null
+		# smbd remembers for a week which SID a user's number has, and by that whose files are: with another one he is kept from his own.
+		for key in "UID2SID/$id" "SID2XID/$sid" "SID2XID/$(grep "^$name|" "$work/have" | cut -d '|' -f 5)"; do
+			net cache del "IDMAP/$key" >/dev/null 2>&1 || :
+		done
 	done
 	users_dump >"$work/have"
 	cmp -s "$work/want" "$work/have" || { echo "samba: the accounts could not be made equal to those given" >&2; exit 1; }

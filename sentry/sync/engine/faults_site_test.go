@@ -134,13 +134,20 @@ func serviceFaults() []fault {
 			mend: func(l, r *server) { write(l.t, l.path("db/dump"), goodDump); write(r.t, r.path("db/dump"), goodDump) },
 		},
 		{
-			name: "load failing", plan: plan{config: database(goodDump, "echo role is in use >&2; exit 1")}, on: "right", id: "sync-service-web",
+			name: "load failing", plan: plan{config: database(goodDump, "echo role is in use >&2; exit 1")}, on: "right", id: "sync-load-web",
 			plant: func(l, _ *server) { write(l.t, l.path("db/roles"), "one\ntwo\n") },
 			what:  []string{"Roles", "role is in use"}, next: []string{"/var/log/atlas/web.log"},
 			mend: func(l, r *server) {
 				write(r.t, r.path("db/load"), goodLoad)
 				eventually(l.t, "rows on right", func() bool { return r.read("db/roles") == "one\ntwo\n" })
 			},
+		},
+		{
+			name: "load failing until the primary goes back",
+			plan: plan{config: database(goodDump, "case $(cat) in *two*) echo no module two >&2; exit 1 ;; esac; echo one > $1")}, on: "right", id: "sync-load-web",
+			plant: func(l, _ *server) { write(l.t, l.path("db/roles"), "one\ntwo\n") },
+			what:  []string{"Roles", "no module two"}, next: []string{"/var/log/atlas/web.log"},
+			mend: func(l, _ *server) { write(l.t, l.path("db/roles"), "one\n") },
 		},
 	}
 }

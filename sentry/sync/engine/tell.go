@@ -66,8 +66,12 @@ func (e *Engine) tell(ctx context.Context, names []string) (told []apply.Told) {
 // verbLoad stands beside reload and restart for what a database was given.
 const verbLoad = "load"
 
-// servicePrefix begins the names of findings about services that did not take their files.
-const servicePrefix = "sync-service-"
+// Beginnings of the names of findings about services that did not take their files, and about those whose databases did not take what they were given. The
+// latter end also when the primary goes back to what the database has: nobody is told anything then.
+const (
+	servicePrefix = "sync-service-"
+	loadPrefix    = "sync-load-"
+)
 
 // outcome is what became of telling services and loading databases.
 type outcome struct {
@@ -114,6 +118,9 @@ func (e *Engine) tellTrouble(told []apply.Told) {
 	bad := map[string]bool{}
 	for _, s := range told {
 		id := servicePrefix + s.Service
+		if s.Verb == verbLoad {
+			id = loadPrefix + s.Service
+		}
 		if s.Err == nil {
 			if !bad[id] {
 				e.cfg.Findings.Clear(id)
@@ -131,6 +138,11 @@ func (e *Engine) tellTrouble(told []apply.Told) {
 			What: fmt.Sprintf("%s of %s does not take the primary's new configuration: %v.", e.title(s.Service), e.cfg.Server, s.Err),
 		})
 	}
+}
+
+// allLoaded takes back what was told of databases: they have what the primary has.
+func (e *Engine) allLoaded() {
+	e.cfg.Findings.clearAll(loadPrefix, func(string) bool { return false })
 }
 
 // untoldFile names the services whose files are live and that have not been told of it: an engine that ends in between, because the site

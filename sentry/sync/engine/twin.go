@@ -70,6 +70,7 @@ func (e *Engine) follow(ctx context.Context) {
 		if t.refused != "" && t.refused != head.ID { // the primary went back to what is live here
 			t.refused, t.service = "", ""
 			e.cfg.Findings.Clear("sync-refused")
+			e.allLoaded()
 		}
 		e.inStep(head)
 		return
@@ -224,6 +225,7 @@ func (e *Engine) arrived(head state.Commit) {
 		return
 	}
 	t.applied, t.refused, t.service = head.ID, "", ""
+	e.allLoaded()
 	e.endTrial()
 	e.rememberSoon(appliedFile, head.ID)
 	e.cfg.Changed()
