@@ -33,7 +33,7 @@ func TestHealth(t *testing.T) {
 		{"the watch stands still", func(s *Site) { s.Servers[1].Report.Health = &health.Status{At: now.Add(-10 * time.Minute)} }, initapi.VerdictUnknown, "health-silent-right"},
 		{"accepted", func(s *Site) {
 			found(1, "critical")(s)
-			s.Accepted = []accept.Acceptance{{Finding: "health-disk-sda-right", Who: "admin", At: now.Add(-time.Minute), Until: now.Add(time.Hour)}}
+			s.Accepted = []accept.Acceptance{{Finding: "health-disk-sda-right", Severity: "critical", Who: "admin", At: now.Add(-time.Minute), Until: now.Add(time.Hour)}}
 		}, initapi.VerdictYes, "health-disk-sda-right"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -17,9 +17,22 @@ func TestLevel(t *testing.T) {
 		told string
 		want string
 	}{
-		{up, 89, "", ""}, {up, 90, "", "warning"}, {up, 88, "warning", "warning"}, {up, 87, "warning", ""}, {up, 98, "", "critical"}, {up, 96, "critical", "critical"},
-		{up, 95, "critical", "warning"}, {up, 80, "critical", ""}, {limit{90, 0, 1}, 1e9, "", "warning"},
-		{down, -51, "", ""}, {down, -50, "", "warning"}, {down, -51, "warning", "warning"}, {down, -52, "warning", ""}, {down, -5, "", "critical"}, {down, -6, "critical", "critical"}, {down, -7, "critical", "warning"},
+		{up, 89, "", ""},
+		{up, 90, "", "warning"},
+		{up, 88, "warning", "warning"},
+		{up, 87, "warning", ""},
+		{up, 98, "", "critical"},
+		{up, 96, "critical", "critical"},
+		{up, 95, "critical", "warning"},
+		{up, 80, "critical", ""},
+		{limit{90, 0, 1}, 1e9, "", "warning"},
+		{down, -51, "", ""},
+		{down, -50, "", "warning"},
+		{down, -51, "warning", "warning"},
+		{down, -52, "warning", ""},
+		{down, -5, "", "critical"},
+		{down, -6, "critical", "critical"},
+		{down, -7, "critical", "warning"},
 	} {
 		if got := c.l.level(c.v, c.told); got != c.want {
 			t.Errorf("%+v.level(%v, %q) = %q; want %q", c.l, c.v, c.told, got, c.want)

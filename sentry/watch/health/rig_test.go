@@ -46,8 +46,10 @@ func newRig(t *testing.T) *rig {
 		smart: map[string]string{"/dev/sda": "good-ata.json", "/dev/sdb": "good-ata.json", "/dev/nvme0n1": "good-nvme.json"},
 		facts: Facts{Kind: hardware, Serving: true, Inventory: &hwcheck.Inventory{
 			Disks: []hwcheck.Disk{
-				{Dev: "/dev/sda", Bay: 1, Serial: "S-1", Bus: "sata"}, {Dev: "/dev/sdb", Bay: 2, Serial: "S-2", Bus: "sata"},
-				{Dev: "/dev/nvme0n1", Serial: "N-1", Bus: "nvme"}, {Dev: "/dev/sr0", Removable: true},
+				{Dev: "/dev/sda", Bay: 1, Serial: "S-1", Bus: "sata"},
+				{Dev: "/dev/sdb", Bay: 2, Serial: "S-2", Bus: "sata"},
+				{Dev: "/dev/nvme0n1", Serial: "N-1", Bus: "nvme"},
+				{Dev: "/dev/sr0", Removable: true},
 			},
 			NICs: []hwcheck.NIC{{Name: "eth0", Link: true, Speed: 1000}, {Name: "eth1", Link: true, Speed: 1000}},
 		}},

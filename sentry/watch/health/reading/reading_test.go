@@ -148,8 +148,13 @@ func TestProgress(t *testing.T) {
 		percent   int
 		left      time.Duration
 	}{
-		{"1000 / 4000", 50, 25, 30 * time.Second}, {"none", 50, 0, 0}, {"4000 / 1000", 50, 0, 0}, {"0 / 0", 1, 0, 0}, {"1 / x", 1, 0, 0},
-		{"0 / 200000000000000", 1, 0, maxLeft}, {"1000 / 4000", 0, 25, 0},
+		{"1000 / 4000", 50, 25, 30 * time.Second},
+		{"none", 50, 0, 0},
+		{"4000 / 1000", 50, 0, 0},
+		{"0 / 0", 1, 0, 0},
+		{"1 / x", 1, 0, 0},
+		{"0 / 200000000000000", 1, 0, maxLeft},
+		{"1000 / 4000", 0, 25, 0},
 	} {
 		p, _, left := progress(c.completed, c.speed)
 		if p != c.percent || left != c.left {
