@@ -42,7 +42,7 @@ func (r *rules) sources() []*source {
 		{name: "gone", title: "the list of disks", every: cheap, kernels: true, look: r.gone},
 		{name: "kernel", title: "the kernel's log", every: cheap, kernels: true, look: r.kernelLog},
 		{name: "network", title: "the network ports", every: cheap, kernels: true, look: r.network},
-		{name: "certificates", title: "the certificates", every: everyFiles, look: r.certificates},
+		{name: "certificates", title: "the certificates", every: everyCerts, look: r.certificates},
 		{name: "logs", title: "the logs", every: everyFiles, look: r.growing},
 	}
 }
