@@ -35,10 +35,13 @@ func baseGroups() []group {
 	}
 }
 
+// verifier is the account that verifies the services.
+const verifier = "atlas-verify"
+
 // baseUsers are accounts that base packages would make, and the one that verifies the services, whichever these are.
 func baseUsers() []pack.Account {
 	return []pack.Account{
-		{Name: "atlas-verify", ID: 610, Home: "/nonexistent"},
+		{Name: verifier, ID: 610, Home: "/nonexistent"},
 		{Name: "dhcpcd", ID: 654, Home: "/usr/lib/dhcpcd"},
 		{Name: "tcpdump", ID: 651},
 	}
@@ -86,7 +89,11 @@ func accountFiles(accounts []pack.Account) map[string]string {
 			shell = "/bin/bash"
 		}
 		fmt.Fprintf(&passwd, "%s:x:%d:%d:%s:%s:%s\n", u.Name, u.ID, u.ID, u.Name, home, shell)
-		fmt.Fprintf(&shadow, "%s:!:20089::::::\n", u.Name)
+		lock := "!"
+		if u.Name == verifier {
+			lock = "*" // no password either, but not locked, which would keep its key out
+		}
+		fmt.Fprintf(&shadow, "%s:%s:20089::::::\n", u.Name, lock)
 	}
 	for _, g := range groups {
 		m := strings.Join(members[g.name], ",")

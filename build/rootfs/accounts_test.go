@@ -15,7 +15,7 @@ func TestAccountFiles(t *testing.T) {
 	for file, lines := range map[string][]string{
 		"passwd": {"mysql:x:600:600:mysql:/var/lib/mysql:/usr/sbin/nologin", "sambashare:x:611:611:sambashare:/nonexistent:/usr/sbin/nologin", "admin:x:1000:1000:admin:/home/admin:/bin/bash"},
 		"group":  {"mysql:x:600:", "sambashare:x:611:", "ssl-cert:x:649:mysql", "admin:x:1000:"},
-		"shadow": {"mysql:!:20089::::::"},
+		"shadow": {"mysql:!:20089::::::", "atlas-verify:*:20089::::::"},
 	} {
 		for _, l := range lines {
 			if !strings.Contains("\n"+got[file], "\n"+l+"\n") {

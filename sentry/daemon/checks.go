@@ -108,8 +108,15 @@ func (d *Daemon) stateOf(t target) *initapi.State {
 	return o.report.State
 }
 
+// probed are those of the named packs that have probes: of others nothing can be seen to fail.
+func (d *Daemon) probed(names []string) []string {
+	return slices.DeleteFunc(names, func(n string) bool {
+		return !slices.ContainsFunc(d.packs, func(k pack.Pack) bool { return k.Name == n && len(k.Probes) > 0 })
+	})
+}
+
 func (d *Daemon) packCheck(t target, k pack.Pack, pr pack.Probe) verify.Check {
-	c := verify.Check{Target: t.name, Service: k.Name, Probe: pr.Name, Title: pr.Title}
+	c := verify.Check{Target: t.name, Service: k.Name, Probe: pr.Name, Title: pr.Title, Rests: d.probed(slices.Concat(k.Needs, pr.Needs))}
 	if s := pr.Params["timeout"]; s != "" {
 		c.Timeout, _ = time.ParseDuration(s)
 	}

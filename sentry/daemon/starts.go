@@ -269,7 +269,7 @@ func (s *starts) unproven(l line, st *initapi.State, services []initapi.Service,
 		switch {
 		case !proven:
 			u = rehearsal.Unproven{Why: "it was never proven with this image"}
-		case p.Form != formOf(st, v.Name):
+		case p.Form != 0 && p.Form != formOf(st, v.Name): // 0: that start has made them
 			u = rehearsal.Unproven{Why: "its data have another form since"}
 		case isChanged:
 			delete(s.noticed, v.Name)

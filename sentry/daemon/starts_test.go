@@ -383,3 +383,18 @@ func TestTries(t *testing.T) {
 		t.Error("an empty site is ready")
 	}
 }
+
+// TestProofOfForms: a start proves a service for the form that its data had then. One that has made them proves it for what it made.
+func TestProofOfForms(t *testing.T) {
+	for _, c := range []struct {
+		then, now int
+		proven    bool
+	}{{0, 0, true}, {0, 17, true}, {17, 17, true}, {15, 17, false}, {17, 15, false}, {17, 0, false}} {
+		s := &starts{noticed: map[string]time.Time{}}
+		st := &initapi.State{Forms: []initapi.DataForm{{Service: "db", Form: c.now}}}
+		got := s.unproven(nil, st, []initapi.Service{{Name: "db", Title: "Database"}}, map[string]ledger.Proof{"db": {Service: "db", Form: c.then}}, time.Now())
+		if (len(got) == 0) != c.proven {
+			t.Errorf("data of form %d at the start and %d now: %+v; want it proven: %v", c.then, c.now, got, c.proven)
+		}
+	}
+}

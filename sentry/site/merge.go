@@ -16,6 +16,7 @@ const (
 	rankCold           // a service did not start from cold
 	rankService        // a service does not run
 	rankProbe          // or does not work
+	rankRests          // nor does one that rests on others
 	rankFinding        // what else init has found
 	rankSync           // configuration
 	rankStart          // a start that is not proven

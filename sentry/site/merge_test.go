@@ -46,6 +46,16 @@ func fail(s *Site, which func(verify.Result) bool) {
 	}
 }
 
+// rest lets probes of services rest on others.
+func rest(s *Site, on map[string][]string) {
+	for i := range s.Servers {
+		for k := range s.Servers[i].Report.Probes {
+			p := &s.Servers[i].Report.Probes[k]
+			p.Rests = on[p.Service]
+		}
+	}
+}
+
 func TestRootCauses(t *testing.T) {
 	left, right := func(s *Site) *Report { return s.Servers[0].Report }, func(s *Site) *Report { return s.Servers[1].Report }
 	svc := func(r *Report, i int, state, waiting string) {
@@ -66,6 +76,16 @@ func TestRootCauses(t *testing.T) {
 			svc(right(s), 1, "failed", "")
 			fail(s, func(p verify.Result) bool { return p.Target == "right" && p.Service == "web" })
 		}, []string{"service-web-right: “web0”; “web1”"}},
+		{"others rest on what does not work", func(s *Site) {
+			rest(s, map[string][]string{"web": {"db"}, "mail": {"web", "db"}})
+			fail(s, func(p verify.Result) bool {
+				return p.Target == "right" && (p.Service == "web" && p.Probe == "1" || p.Service == "mail" || p.Service == "db" && p.Probe == "0")
+			})
+		}, []string{"probe-right-db-0: 3 transactions"}},
+		{"what they rest on works", func(s *Site) {
+			rest(s, map[string][]string{"web": {"db"}, "mail": {"web", "db"}})
+			fail(s, func(p verify.Result) bool { return p.Target == "right" && p.Service == "web" && p.Probe == "1" })
+		}, []string{"probe-right-web-1"}},
 		{"others wait for it", func(s *Site) {
 			svc(right(s), 0, "failed", "")
 			svc(right(s), 1, "starting", "DB, which has failed")

@@ -111,6 +111,12 @@ func probeTrouble(p verify.Result, obs Server, now time.Time) (trouble, bool) {
 		because: []string{"rehearsal " + p.Target + " " + p.Service, "cold " + p.Target + " " + p.Service, "service " + p.Target + " " + p.Service, "path " + obs.Name + " " + p.Target, "server " + p.Target},
 		Reason:  Reason{ID: "probe-" + p.Target + "-" + p.Service + "-" + p.Probe, Server: p.Target, Next: p.Next, Since: ours(p.Since, obs)},
 	}
+	if len(p.Rests) > 0 {
+		t.rank = rankRests
+		for _, dep := range p.Rests {
+			t.because = append(t.because, "probes "+p.Target+" "+dep)
+		}
+	}
 	what := fmt.Sprintf("“%s” on %s", p.Title, strings.ToUpper(p.Target))
 	t.seen = []string{p.Observer}
 	if p.Observer == p.Target {
@@ -125,6 +131,7 @@ func probeTrouble(p verify.Result, obs Server, now time.Time) (trouble, bool) {
 		return t, false
 	case p.Standing() == verify.Fail:
 		t.Evidence = p.Evidence
+		t.is = []string{"probes " + p.Target + " " + p.Service}
 		t.Text = what + " fails, seen from " + t.seen[0] + ": " + p.Evidence + "."
 	case p.Soft():
 		t.Unknown, t.Evidence = true, p.Evidence

@@ -218,8 +218,9 @@ func nextWords(v Server, st *rehearsal.Status, now time.Time) string {
 
 // openStart is a change whose rehearsal is still to come in time.
 type openStart struct {
-	id, server, what, next string
-	since                  time.Time
+	id, title, server, what, next string
+	change                        string
+	since, last                   time.Time
 }
 
 func openOf(s Site) []openStart {
@@ -228,19 +229,48 @@ func openOf(s Site) []openStart {
 		if !v.Fresh(s.At) || v.Report.Starts == nil {
 			continue
 		}
-		st, now := v.Report.Starts, s.At.Add(v.Ahead)
-		for _, u := range st.Unproven {
-			if u.Change == "" && !newlyOn(st, u) || now.Sub(u.Since) >= rehearsal.Grace || failedIn(st, u.Service) || st.Runs(now) && st.Of(u.Service) {
-				continue
-			}
-			out = append(out, openStart{
-				id: "cold-start-open-" + u.Service + "-" + v.Name, server: v.Name, since: ours(u.Since, v), next: nextWords(v, st, now),
-				what: fmt.Sprintf("%s of %s is still to be started from cold with this: %s.", u.Title, strings.ToUpper(v.Name), changeWords(u, v)),
-			})
-			if newlyOn(st, u) {
-				out[len(out)-1].what = fmt.Sprintf("%s of %s was switched on, and is still to be started from cold.", u.Title, strings.ToUpper(v.Name))
-			}
+		if list := openAt(v, s.At.Add(v.Ahead)); len(list) <= fewNamed {
+			out = append(out, list...)
+		} else {
+			out = append(out, allOpen(v, list))
 		}
+	}
+	return out
+}
+
+// allOpen tells many as one, with the newest change: a certificate, say, concerns nearly every service.
+func allOpen(v Server, list []openStart) openStart {
+	out, newest := list[0], list[0]
+	for _, o := range list {
+		if o.since.Before(out.since) {
+			out.since = o.since
+		}
+		if o.last.After(newest.last) {
+			newest = o
+		}
+	}
+	out.id = "cold-start-open-" + v.Name
+	out.what = fmt.Sprintf("%s and %d more services of %s are still to be started from cold with what was changed since %s; the last was this: %s.",
+		out.title, len(list)-1, strings.ToUpper(v.Name), Clock(out.since), newest.change)
+	return out
+}
+
+func openAt(v Server, now time.Time) []openStart {
+	var out []openStart
+	st := v.Report.Starts
+	for _, u := range st.Unproven {
+		if u.Change == "" && !newlyOn(st, u) || now.Sub(u.Since) >= rehearsal.Grace || failedIn(st, u.Service) || st.Runs(now) && st.Of(u.Service) {
+			continue
+		}
+		o := openStart{
+			id: "cold-start-open-" + u.Service + "-" + v.Name, title: u.Title, server: v.Name, since: ours(u.Since, v), last: u.Last, next: nextWords(v, st, now), change: changeWords(u, v),
+		}
+		o.what = fmt.Sprintf("%s of %s is still to be started from cold with this: %s.", u.Title, strings.ToUpper(v.Name), o.change)
+		if newlyOn(st, u) {
+			o.change = u.Title + " was switched on"
+			o.what = fmt.Sprintf("%s of %s was switched on, and is still to be started from cold.", u.Title, strings.ToUpper(v.Name))
+		}
+		out = append(out, o)
 	}
 	return out
 }

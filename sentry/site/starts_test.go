@@ -83,6 +83,10 @@ func TestStarts(t *testing.T) {
 			starts(s).Proofs = map[string]ledger.Proof{"db": {Service: "db"}}
 			starts(s).Unproven = []rehearsal.Unproven{{Service: "web", Title: "Web", Since: now.Add(-time.Minute), Why: "it was never proven with this image"}}
 		}, initapi.VerdictYes, "", "Web of RIGHT was switched on, and is still to be started from cold.", "cold-start-open-web-right info"},
+		{"changes of many services", func(s *Site) {
+			starts(s).Unproven = []rehearsal.Unproven{changed("web", 2*time.Minute), changed("mail", time.Minute), changed("files", 3*time.Minute)}
+		}, initapi.VerdictYes, "", "and 2 more services of RIGHT are still to be started from cold with what was changed since " + Clock(now.Add(-3*time.Minute)) +
+			"; the last was this: changed /etc/mail at " + Clock(now.Add(-time.Minute)), "cold-start-open-right info"},
 		{"never proven", func(s *Site) {
 			starts(s).Unproven = []rehearsal.Unproven{{Service: "web", Title: "Web", Since: now.Add(-time.Hour), Why: "another image ran then"}}
 		}, initapi.VerdictNo, "has not been started from cold since this: another image ran then", "", ""},

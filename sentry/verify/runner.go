@@ -20,6 +20,7 @@ type Check struct {
 	Minor   bool
 	Timeout time.Duration // of one run; 10 s if 0
 	Every   time.Duration // between runs, ±10 %; the Runner's Interval if 0
+	Rests   []string      // services without which it cannot succeed: their checks run at once when it is in trouble
 	Run     func(ctx context.Context) Outcome
 	// Watch looks every few seconds whether the service could answer at all, at nearly no cost; nil = is not watched. A service whose watch
 	// fails, or works again, has all its checks run at once. ErrNoWatch tells that there is nothing to be seen now.
@@ -97,13 +98,13 @@ func (r *Runner) Set(ctx context.Context, checks []Check) {
 		keep[k] = true
 		if old := r.checks[k]; old != nil {
 			old.check = c
-			old.result.Title, old.result.Minor, old.result.Every = c.Title, c.Minor, r.every(c)
+			old.result.Title, old.result.Minor, old.result.Every, old.result.Rests = c.Title, c.Minor, r.every(c), c.Rests
 			continue
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		n := &running{check: c, cancel: cancel, kick: make(chan time.Duration, 1), turn: make(chan struct{}, 1), result: Result{
 			Observer: r.set.Observer, Target: c.Target, Service: c.Service, Probe: c.Probe, Title: c.Title, Minor: c.Minor,
-			Status: Unknown, Stands: Unknown, Evidence: "not run yet", Every: r.every(c), Since: r.set.Now(),
+			Status: Unknown, Stands: Unknown, Evidence: "not run yet", Every: r.every(c), Since: r.set.Now(), Rests: c.Rests,
 		}}
 		r.checks[k] = n
 		n.standing.stands = Unknown
@@ -313,9 +314,9 @@ func (r *Runner) note(c *running, out Outcome, steps []Step, now time.Time, took
 		res.History = append([]Point(nil), res.History[n:]...)
 	}
 	told, soft := *res, c.standing.soft(out.Status)
-	if was == 0 && c.standing.bad > 0 { // what else of this service is in trouble?
+	if was == 0 && c.standing.bad > 0 { // what else of this service, and of those that it rests on, is in trouble?
 		for _, o := range r.checks {
-			if o != c && o.standing.bad == 0 && o.check.Target == told.Target && o.check.Service == told.Service {
+			if o != c && o.standing.bad == 0 && o.check.Target == told.Target && (o.check.Service == told.Service || slices.Contains(told.Rests, o.check.Service)) {
 				o.soon(r.set.Quick / 4)
 			}
 		}

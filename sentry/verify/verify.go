@@ -135,6 +135,7 @@ type Result struct {
 	Steps    []Step        `json:"steps,omitempty"`    // parts of Duration, in order; what was between them is in none
 	Flapping bool          `json:"flapping,omitempty"` // comes and goes: Stands is Warn at best
 	Minor    bool          `json:"minor,omitempty"`    // its failure is told, but does not stand in the way of a swap
+	Rests    []string      `json:"rests_on,omitempty"` // services of the target without which it cannot succeed
 	Every    time.Duration `json:"every_ns"`           // how often it runs; a result much older than that is no evidence
 	History  []Point       `json:"history,omitempty"`  // oldest first
 }

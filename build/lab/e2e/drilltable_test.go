@@ -27,8 +27,10 @@ type drill struct {
 	UndoTwin string   `yaml:"undo_twin"`
 	LabUndo  []string `yaml:"lab_undo"`
 
+	Service string   `yaml:"service"` // whose doing it is: whatever fails of this one is part of it
 	First   string   `yaml:"first"`   // regexp: the name of the first reason why a swap would not work
 	Says    string   `yaml:"says"`    // regexp: its words and its evidence
+	Healed  string   `yaml:"healed"`  // regexp: or else the finding's words by which it is told that the fault was put right without anybody
 	Beside  []string `yaml:"beside"`  // regexps: names of what else may be told
 	Verdict string   `yaml:"verdict"` // "no" if not given, "unknown", or "any"
 	Judge   string   `yaml:"judge"`   // "twin" or "primary": only this server has to tell; both if not given
@@ -52,7 +54,7 @@ over() { t=$(mktemp /run/drill.XXXXXX); printf '%s\n' "$2" >$t; chown --referenc
 ro() { mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"; }
 # full DIR: what is in it is still there, and not one byte more fits.
 full() { t=$(mktemp -d /run/drill.XXXXXX); cp -a "$1/." $t/; mount -t tmpfs -o size=2m tmpfs "$1"; chown --reference=$t "$1"; chmod --reference=$t "$1"; cp -a $t/. "$1/"
-	o=$(stat -c %u:%g "$1"); stat -c '%u:%g %a' $t >/dev/null; dd if=/dev/zero of="$1/.filled" bs=4k 2>/dev/null || true; rm -r $t; }
+	dd if=/dev/zero of="$1/.filled" bs=4k 2>/dev/null || true; rm -r $t; }
 table() { nft list table inet drill >/dev/null 2>&1 || nft -f - <<X
 table inet drill {
 	chain in { type filter hook input priority -50; }
@@ -122,7 +124,7 @@ func loadDrills(t *testing.T) []drill {
 
 // mistake tells what is wrong with an entry of the table.
 func (d drill) mistake() error {
-	for _, x := range append([]string{d.First, d.Says}, d.Beside...) {
+	for _, x := range append([]string{d.First, d.Says, d.Healed}, d.Beside...) {
 		if _, err := regexp.Compile(d.with(x, "left", "right")); err != nil {
 			return err
 		}
@@ -148,13 +150,13 @@ type drillTold struct {
 }
 
 // read judges what a server says: whether it is what d wants, and what else is told.
-func (d drill) read(s judgedsite.Site, known map[string]bool, primary, twin string) (out drillTold, right bool) {
+func (d drill) read(s judgedsite.Site, known map[string]bool, planted time.Time, primary, twin string) (out drillTold, right bool) {
 	out.verdict = s.Readiness.Verdict
 	match := func(pattern, text string) bool {
 		return regexp.MustCompile(d.with(pattern, primary, twin)).MatchString(text)
 	}
 	mine := func(id string) bool {
-		return match(d.First, id) || slices.ContainsFunc(d.Beside, func(b string) bool { return match(b, id) })
+		return match(d.First, id) || d.Service != "" && match("^(probe-{on}-"+d.Service+"-|service-(failed-)?"+d.Service+"-{on}$)", id) || slices.ContainsFunc(d.Beside, func(b string) bool { return match(b, id) })
 	}
 	explained := map[string]bool{}
 	for i, r := range s.Readiness.Reasons {
@@ -168,13 +170,18 @@ func (d drill) read(s judgedsite.Site, known map[string]bool, primary, twin stri
 			out.alarms = append(out.alarms, r.ID+": "+r.Text)
 		}
 	}
+	healed := false
 	for _, f := range s.Findings {
+		if d.Healed != "" && !f.Since.Before(planted) && match("^sync-local-change", f.ID) && match(d.Healed, f.What) {
+			healed = true
+			out.first, out.words = f.ID, f.What
+		}
 		if f.Severity == "critical" && !known[f.ID] && !explained[f.ID] && !mine(f.ID) && !slices.ContainsFunc(s.Readiness.Reasons, func(r judgedsite.Reason) bool { return r.ID == f.ID }) {
 			out.alarms = append(out.alarms, f.ID+": "+f.What)
 		}
 	}
 	want := cmpOr(d.Verdict, "no")
-	return out, len(s.Readiness.Reasons) > 0 && match(d.First, out.first) && match(d.Says, out.words) && (want == "any" || out.verdict == want)
+	return out, healed || len(s.Readiness.Reasons) > 0 && match(d.First, out.first) && match(d.Says, out.words) && (want == "any" || out.verdict == want)
 }
 
 // TestDrillTable: each entry is whole, and would not take a site that is ready, nor one that says something else, for right.
@@ -186,11 +193,11 @@ func TestDrillTable(t *testing.T) {
 	classes := map[string]int{}
 	for _, d := range all {
 		classes[d.Class]++
-		if _, right := d.read(judgedsite.Site{Readiness: judgedsite.Readiness{Ready: true, Verdict: "yes"}}, nil, "left", "right"); right {
+		if _, right := d.read(judgedsite.Site{Readiness: judgedsite.Readiness{Ready: true, Verdict: "yes"}}, nil, time.Time{}, "left", "right"); right {
 			t.Errorf("%s: a site that is ready is taken for one that has found it", d.Name)
 		}
 		other := judgedsite.Site{Readiness: judgedsite.Readiness{Verdict: "no", Reasons: []judgedsite.Reason{{ID: "set-degraded-left", Text: "LEFT's disk set is not whole."}}}}
-		if _, right := d.read(other, nil, "left", "right"); right {
+		if _, right := d.read(other, nil, time.Time{}, "left", "right"); right {
 			t.Errorf("%s: another finding is taken for it", d.Name)
 		}
 	}

@@ -88,16 +88,50 @@ func TestPage(t *testing.T) {
 				t.Errorf("at %d pixels the page does not say %q:\n%s", width, want, tail(text, 60))
 			}
 		}
-		dir := os.Getenv("ATLAS_SHOTS")
-		if dir == "" {
+		shoot(t, tab, fmt.Sprintf("page-%d.png", width))
+	}
+	// What the page leads to must be readable as well.
+	links, err := chromedp.Run(tab, chromedp.Evaluate[[]string](`[...new Set([...document.querySelectorAll('a[href^="/"]')].map(a => a.pathname))]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the page leads to %v", links)
+	if len(links) < 3 {
+		t.Errorf("the page leads to %v; want the changes and the history among them", links)
+	}
+	for _, link := range links {
+		if link == "/" || strings.HasPrefix(link, "/log") || strings.HasPrefix(link, "/api") {
 			continue
 		}
-		picture, err := chromedp.Run(tab, chromedp.FullScreenshot(100))
-		if err != nil {
-			t.Fatal(err)
+		for _, width := range []int64{1440, 375} {
+			if err := chromedp.Do(tab, chromedp.EmulateViewport(width, 900), chromedp.Navigate(strings.TrimSuffix(url, "/")+link), chromedp.WaitVisible(chromedp.CSS("h1"))); err != nil {
+				t.Errorf("%s at %d pixels: %v", link, width, err)
+				continue
+			}
+			wide, err := chromedp.Run(tab, chromedp.Evaluate[int64]("document.documentElement.scrollWidth"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if wide > width {
+				t.Errorf("at %d pixels %s is %d wide: it must not scroll sideways", width, link, wide)
+			}
+			shoot(t, tab, fmt.Sprintf("page%s-%d.png", strings.ReplaceAll(link, "/", "-"), width))
 		}
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("page-%d.png", width)), picture, 0o644); err != nil {
-			t.Fatal(err)
-		}
+	}
+}
+
+// shoot keeps a picture of the page, for people.
+func shoot(t *testing.T, tab context.Context, name string) {
+	t.Helper()
+	dir := os.Getenv("ATLAS_SHOTS")
+	if dir == "" {
+		return
+	}
+	picture, err := chromedp.Run(tab, chromedp.FullScreenshot(100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), picture, 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

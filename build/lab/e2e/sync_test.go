@@ -17,11 +17,12 @@ type pair struct {
 	*site
 	primary, secondary string
 	key                string // of root, on the client
+	rehearsed          time.Time
 }
 
 func (s *site) pair(t *testing.T) *pair {
 	t.Helper()
-	p := &pair{site: s, primary: "left", secondary: "right"}
+	p := &pair{site: s, primary: "left", secondary: "right", rehearsed: time.Now()}
 	if s.server(t, "left").Role != "primary" {
 		p.primary, p.secondary = "right", "left"
 	}
