@@ -129,8 +129,12 @@ func (r *rules) disk(facts Facts, d hwcheck.Disk, name string, s reading.SMART, 
 		if severity == "critical" {
 			head = capital(disk) + " is failing"
 		}
+		risk := "When it fails, this server stops; the disk set keeps all data."
+		if d.Bay != 0 {
+			risk = "If another disk of the set fails too, its data may be lost."
+		}
 		out = append(out, claim{
-			Finding: finding("disk-"+slug(name), severity, facts.diskPlace(name), head+": "+why+". A set of two disks has no second one to lose.", facts.diskRemedy(name)),
+			Finding: finding("disk-"+slug(name), severity, facts.diskPlace(name), head+": "+why+". "+risk, facts.diskRemedy(name)),
 			hold:    smartHold, is: []string{"disk " + name, "disk " + controller(name), "any disk"},
 		})
 	}
@@ -147,7 +151,7 @@ func (r *rules) disk(facts Facts, d hwcheck.Disk, name string, s reading.SMART, 
 	r.judge(&out, float64(s.Temperature), hot, claim{
 		Finding: finding("disk-hot-"+slug(name), "", facts.diskPlace(name), fmt.Sprintf("%s is too hot: %d °C. Disks that are hot fail early.", capital(disk), s.Temperature),
 			"See that nothing blocks the air, that all fans turn, and that the room is cool."),
-		because: []string{"fan"}, is: []string{"heat"}, short: fmt.Sprintf("%s is %d °C hot", disk, s.Temperature),
+		because: []string{"fan"}, is: []string{"heat", "hot " + controller(name)}, short: fmt.Sprintf("%s is %d °C hot", disk, s.Temperature),
 	})
 	c := r.crc[d.Serial+name]
 	if c == nil {

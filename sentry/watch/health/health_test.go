@@ -91,6 +91,17 @@ func faults() []fault {
 		}, time.Hour, "warning health-sync-slow-md127", []string{"9 days", "4 MB a second"}, nil, 0},
 		{"a hot processor", file("sys/class/hwmon/hwmon0/temp1_input", "95000\n"), 5 * time.Minute, "warning health-hot-coretemp-coretemp-0-temp1", []string{"Package id 0", "95 °C"}, file("sys/class/hwmon/hwmon0/temp1_input", "60000\n"), 5 * time.Minute},
 		{"a processor near its end", file("sys/class/hwmon/hwmon0/temp1_input", "99500\n"), 5 * time.Minute, "critical health-hot-coretemp-coretemp-0-temp1", nil, nil, 0},
+		{"a hot NVMe disk, told by two", func(r *rig) {
+			data, _ := os.ReadFile("testdata/made-up-smart/good-nvme.json")
+			r.smart["/dev/nvme0n1"] = strings.Replace(string(data), `"temperature":{"current":41}`, `"temperature":{"current":82}`, 1)
+			r.set("sys/class/hwmon/hwmon3/name", "nvme\n")
+			r.set("sys/class/hwmon/hwmon3/temp1_input", "82000\n")
+			r.set("sys/class/hwmon/hwmon3/temp1_label", "Composite\n")
+			r.set("sys/class/nvme/nvme0/model", "made up\n")
+			if err := os.Symlink("../../nvme/nvme0", filepath.Join(r.root, "sys/class/hwmon/hwmon3/device")); err != nil {
+				r.t.Fatal(err)
+			}
+		}, 15 * time.Minute, "warning health-disk-hot-nvme0n1", []string{"The disk inside the server (nvme0n1, serial N-1) is too hot: 82 °C", "same cause"}, nil, 0},
 		{"a fan is why it is hot", func(r *rig) {
 			r.pass(time.Minute)
 			r.set("sys/class/hwmon/hwmon1/fan1_input", "0\n")
@@ -271,6 +282,7 @@ func TestNamespaceLab(t *testing.T) {
 	r.set("proc/meminfo", "MemTotal: 1000 kB\nMemAvailable: 1 kB\n")
 	r.kernel("I/O error, dev sdb, sector 8")
 	r.space[setDir] = reading.Space{Size: 100 * gib, Free: gib}
+	r.space[stateDir] = reading.Space{Size: 100 * gib, Free: 9 * gib} // the host's, and still enough
 	r.pass(time.Hour)
 	if got := strings.Join(r.ids(), " "); got != "critical health-space-set" {
 		t.Errorf("told %q; want what is the server's own", got)

@@ -71,10 +71,12 @@ func (r *rules) temperature(out *[]claim, s reading.Sensor) {
 	}
 	l := limit{back: tempBack}
 	what, next := "The sensor “"+s.Name+"” ("+s.Chip+")", "See that nothing blocks the air, that all fans turn, and that the room is cool."
-	is := []string{"heat"}
+	is, because := []string{"heat"}, []string{"fan"}
 	switch {
 	case s.Chip == "nvme":
-		what, l.warn, l.crit = "A disk ("+s.ID+")", nvmeHot, nvmeTooHot
+		dev := strings.TrimPrefix(strings.Split(s.ID, "/")[0], "nvme-") // the controller; smartctl may tell the same of its disk
+		what, l.warn, l.crit = capital(r.w.cfg.Facts().diskName(dev+"n1")), nvmeHot, nvmeTooHot
+		because = []string{"fan", "hot " + dev}
 	case isCPU(s.Chip):
 		what, l.warn, l.crit = "The processor (“"+s.Name+"”)", cpuHot, cpuTooHot
 		is = append(is, "cpu heat")
@@ -93,7 +95,7 @@ func (r *rules) temperature(out *[]claim, s reading.Sensor) {
 	}
 	r.judge(out, s.Value, l, claim{
 		Finding: finding("hot-"+slug(s.ID), "", s.Name, fmt.Sprintf("%s is too hot: %s. It gets slower, wears faster, and may switch the server off.", what, s.Number()), next),
-		after:   sensorAfter, hold: sensorAfter, is: is, because: []string{"fan"}, short: fmt.Sprintf("%s is %s hot", s.Name, s.Number()),
+		after:   sensorAfter, hold: sensorAfter, is: is, because: because, short: fmt.Sprintf("%s is %s hot", s.Name, s.Number()),
 	})
 }
 

@@ -85,6 +85,10 @@ func (r *rules) fullness(p place, s reading.Space, now time.Time) ([]claim, time
 	}
 	var out []claim
 	warn, crit := min(float64(s.Size)*spaceWarn/100, spaceMostWarn), min(float64(s.Size)*spaceCrit/100, spaceMostCrit)
+	own := r.w.cfg.Facts().Kind == hardware
+	if !own { // a lab's servers share the filesystem of the machine that they run on: what only may become tight is not theirs
+		warn = crit
+	}
 	r.judge(&out, -float64(s.Free), falling(warn, crit, crit*spaceBack), claim{
 		Finding: finding("space-"+p.name, "", p.title, fmt.Sprintf("%s is nearly full: %s of %s are free. When it is full, services fail.", capital(p.title), bytes(s.Free), bytes(s.Size)), p.remedy),
 		after:   cheap, hold: 2 * cheap, is: []string{"space " + p.name},
@@ -96,6 +100,9 @@ func (r *rules) fullness(p place, s reading.Space, now time.Time) ([]claim, time
 				"Look for a folder with very many small files (old sessions, queues, caches) and empty it."),
 			after: cheap, hold: 2 * cheap,
 		})
+	}
+	if !own {
+		return out, time.Time{}
 	}
 	t := r.space[p.name]
 	if t == nil {
