@@ -254,6 +254,8 @@ func TestKernel(t *testing.T) {
 		"nvme nvme0: I/O 12 QID 3 timeout, aborting":                                                          "reset nvme0",
 		"nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0x10":                        "reset nvme0",
 		"EXT4-fs error (device md127): ext4_lookup:1855: inode #2: comm x: deleted inode referenced: 12":      "fs md127",
+		"Aborting journal on device nvme0n1p4-8.":                                                             "fs nvme0n1p4",
+		"Aborting journal on device loop2-8.":                                                                 "",
 		"EXT4-fs (md127): mounted filesystem":                                                                 "",
 		"Out of memory: Killed process 1234 (mariadbd) total-vm:1kB":                                          "oom mariadbd",
 		"Memory cgroup out of memory: Killed process 1234 (smbd) total-vm:1kB":                                "oom smbd",
