@@ -35,6 +35,7 @@ import (
 	"sayasystems.com/atlas/sentry/site"
 	"sayasystems.com/atlas/sentry/sync/state"
 	"sayasystems.com/atlas/sentry/verify"
+	"sayasystems.com/atlas/sentry/watch/health"
 )
 
 // Init is what the daemon asks init.
@@ -61,6 +62,7 @@ type Config struct {
 	FakeSync func(role roles.Role) *state.Status
 	// FakeLine likewise, for starts from cold.
 	FakeLine line
+	Health   *health.Config // how this server's health is watched; Facts and Log are filled in; nil = not at all
 	Init     Init
 	Kinds    map[string]verify.Kind
 	Log      *slog.Logger
@@ -68,9 +70,10 @@ type Config struct {
 
 // Defaults gives the configuration of an appliance.
 func Defaults(log *slog.Logger) Config {
+	watch := health.Defaults(nil, nil)
 	return Config{
 		StateDir: layout.StateDir, Etc: "/etc", PacksDir: layout.PacksDir, SummaryFile: initapi.SummaryFile, RunDir: layout.Run, AdminSocket: layout.AdminSocket,
-		PeerPort: layout.PeerPort, PagePort: layout.DashboardPort, SetDir: layout.SetDir, Init: initapi.NewClient("").Patient(), Kinds: verify.Kinds(), Log: log,
+		PeerPort: layout.PeerPort, PagePort: layout.DashboardPort, SetDir: layout.SetDir, Health: &watch, Init: initapi.NewClient("").Patient(), Kinds: verify.Kinds(), Log: log,
 	}
 }
 
@@ -89,6 +92,7 @@ type Daemon struct {
 	sync     synchronizer
 	record   recorder
 	starts   *starts
+	health   *health.Watcher // nil: not watched
 	started  time.Time
 	accepted *accept.Book
 	memory   site.Memory
@@ -134,6 +138,11 @@ func New(cfg Config) (*Daemon, error) {
 	d.own.err = errors.New("not asked yet")
 	d.sync.d = d
 	d.starts = newStarts(d)
+	if cfg.Health != nil {
+		watch := *cfg.Health
+		watch.Facts, watch.Log = d.healthFacts, log
+		d.health = health.New(watch)
+	}
 	if d.accepted, err = accept.Open(filepath.Join(cfg.StateDir, acceptedFile)); err != nil {
 		log.Error("accepted findings", "err", err)
 	}
@@ -154,6 +163,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g.Go(func() error { return d.sync.run(ctx) })
 	g.Go(func() error { return d.record.run(ctx, d) })
 	g.Go(func() error { return d.cycle(ctx) })
+	g.Go(func() error { return d.watchHealth(ctx) })
 	g.Go(func() error { return d.serve(ctx, "peers", d.cfg.PeerPort, srv.Serve) })
 	g.Go(func() error { return d.serve(ctx, "page", d.cfg.PagePort, d.servePage) })
 	if d.cfg.AdminSocket != "" {

@@ -122,6 +122,9 @@ func (d *Daemon) report(now time.Time) site.Report {
 	r.Sync = d.sync.status()
 	r.Starts, r.Ledger = d.starts.told()
 	r.Accepted = d.accepted.List()
+	if d.health != nil {
+		r.Health = d.health.Status()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r.State, r.Boot, r.Inventory = d.own.state, d.own.boot, d.own.inventory

@@ -81,6 +81,7 @@ func serverFindings(v Server, s Site) []initapi.Finding {
 		}
 	}
 	out = append(out, syncFindings(v, s.At)...)
+	out = append(out, healthFindings(v)...)
 	if r.PackErr != "" {
 		out = append(out, initapi.Finding{
 			ID: "packs-" + v.Name, Severity: "critical", Where: v.Name, Since: r.At,

@@ -16,7 +16,7 @@ func Judge(s Site) Site {
 	for i := range s.Servers {
 		if r := s.Servers[i].Report; r != nil {
 			s.Servers[i].State, s.Servers[i].Boot, s.Servers[i].Probes = r.State, r.Boot, r.Probes
-			s.Servers[i].Sync, s.Servers[i].Starts = r.Sync, r.Starts
+			s.Servers[i].Sync, s.Servers[i].Starts, s.Servers[i].Health = r.Sync, r.Starts, r.Health
 		}
 		if s.Servers[i].Probes == nil {
 			s.Servers[i].Probes = []verify.Result{}
@@ -49,7 +49,7 @@ func ready(s Site) Readiness {
 	if whole && len(s.Servers) > 1 {
 		all = append(all, roleTroubles(s)...)
 	}
-	for _, more := range [][]trouble{probeTroubles(s), syncTroubles(s), conversionTroubles(s), formReasons(s), startTroubles(s), comparisonTroubles(s)} {
+	for _, more := range [][]trouble{probeTroubles(s), syncTroubles(s), conversionTroubles(s), formReasons(s), startTroubles(s), comparisonTroubles(s), healthTroubles(s)} {
 		all = append(all, more...)
 	}
 	accepted := accepting(s)

@@ -17,6 +17,7 @@ import (
 	"sayasystems.com/atlas/sentry/rehearsal"
 	"sayasystems.com/atlas/sentry/sync/state"
 	"sayasystems.com/atlas/sentry/verify"
+	"sayasystems.com/atlas/sentry/watch/health"
 )
 
 // Report is all that one server's sentry tells about its own server and about what it has probed.
@@ -39,6 +40,7 @@ type Report struct {
 	Starts    *rehearsal.Status   `json:"starts,omitempty"` // of a secondary: which of its services are proven to start from cold
 	Ledger    []ledger.Entry      `json:"ledger,omitempty"` // the newest of the set that is started here, the newest first
 	Accepted  []accept.Acceptance `json:"accepted,omitempty"`
+	Health    *health.Status      `json:"health,omitempty"` // of its hardware, disks and filesystems; nil: its version does not watch them
 }
 
 // Service is a pack as pages name it.
@@ -65,6 +67,7 @@ type Server struct {
 	Probes []verify.Result     `json:"probes"`
 	Sync   *state.Status       `json:"sync,omitempty"`
 	Starts *rehearsal.Status   `json:"starts,omitempty"`
+	Health *health.Status      `json:"health,omitempty"`
 }
 
 // Fresh tells whether the server's report is evidence at now.
