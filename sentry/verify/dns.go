@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -39,7 +40,21 @@ func lookup(ctx context.Context, t Target, transport, name string, kind uint16) 
 	q := new(dns.Msg).SetQuestion(dns.Fqdn(name), kind)
 	c := &dns.Client{Net: transport}
 	// The library obeys the deadline of ctx, but not its cancellation; the probe's caller sets a deadline.
-	r, _, err := c.ExchangeContext(ctx, q, net.JoinHostPort(t.Address, t.Param("port", "53")))
+	var r *dns.Msg
+	ask := func(ctx context.Context) (err error) {
+		r, _, err = c.ExchangeContext(ctx, q, net.JoinHostPort(t.Address, t.Param("port", "53")))
+		return err
+	}
+	var err error
+	if transport == "tcp" {
+		err = ask(ctx)
+	} else {
+		err = asked(ctx, func(wait time.Duration) error {
+			ctx, cancel := context.WithTimeout(ctx, wait)
+			defer cancel()
+			return ask(ctx)
+		})
+	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, context.DeadlineExceeded // the same deadline, kept by the connection

@@ -18,19 +18,16 @@ func NTP(ctx context.Context, t Target) Outcome {
 	if err != nil {
 		return misnamed("the probe's offset is no duration")
 	}
-	wait := 5 * time.Second
-	if d, ok := ctx.Deadline(); ok {
-		wait = min(wait, time.Until(d))
-	}
-	if wait <= 0 {
-		return failed("ask for the time", context.DeadlineExceeded, next)
-	}
 	begin(ctx, stepTransaction)
-	r, err := ntp.QueryWithOptions(net.JoinHostPort(t.Address, t.Param("port", "123")), ntp.QueryOptions{
-		Timeout: wait,
-		Dialer: func(_, remote string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "udp", remote)
-		},
+	var r *ntp.Response
+	err = asked(ctx, func(wait time.Duration) (err error) {
+		r, err = ntp.QueryWithOptions(net.JoinHostPort(t.Address, t.Param("port", "123")), ntp.QueryOptions{
+			Timeout: wait,
+			Dialer: func(_, remote string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, "udp", remote)
+			},
+		})
+		return err
 	})
 	if err != nil {
 		return failed("ask for the time", err, next)
