@@ -13,7 +13,7 @@ const (
 	everyESP   = 15 * time.Minute
 	everyDisk  = 10 * time.Minute // smartctl; a disk is asked two dozen commands
 	everyFiles = 10 * time.Minute
-	everyCerts = 2 * time.Minute
+	everyCerts = 30 * time.Second
 
 	diskAnswers = 30 * time.Second // to all of smartctl's questions
 
