@@ -91,6 +91,14 @@ func TestReadiness(t *testing.T) {
 		{"peer never heard", func(s *Site) { right(s).Report, right(s).Seen = nil, time.Time{} }, initapi.VerdictUnknown, "RIGHT has not answered yet"},
 		{"peer silent for 21 s", func(s *Site) { right(s).Seen = now.Add(-21 * time.Second) }, initapi.VerdictUnknown, "RIGHT is unknown since"},
 		{"peer silent for 19 s", func(s *Site) { right(s).Seen = now.Add(-19 * time.Second) }, initapi.VerdictYes, ""},
+		{"peer does not answer for a moment", func(s *Site) {
+			right(s).Seen, right(s).Error, right(s).ErrorAt = now.Add(-6*time.Second), "no route", now.Add(-4*time.Second)
+			probe(s, 0, 1).Status = verify.Fail
+		}, initapi.VerdictNo, "“Page” on RIGHT fails"},
+		{"peer does not answer, and its services do not either", func(s *Site) {
+			right(s).Seen, right(s).Error, right(s).ErrorAt = now.Add(-8*time.Second), "no route", now.Add(-6*time.Second)
+			probe(s, 0, 1).Status = verify.Fail
+		}, initapi.VerdictUnknown, "RIGHT does not answer since"},
 		{"init silent", func(s *Site) { s.Servers[0].Report.State, s.Servers[0].Report.StateErr = nil, "no socket" }, initapi.VerdictUnknown, "no socket"},
 		{"booting", func(s *Site) { left(s).State, left(s).Phase = initapi.Booting, "inventory" }, initapi.VerdictUnknown, "starting (inventory)"},
 		{"shutting down", func(s *Site) { left(s).State = initapi.Stopping }, initapi.VerdictUnknown, "shutting down"},

@@ -24,6 +24,10 @@ func serverTroubles(v Server, now time.Time) []trouble {
 		out := one("server-unknown-", fmt.Sprintf("%s is unknown since %s: it does not answer.", name, Clock(v.Seen)), "Look whether it is on and its network cable is in"+port(v)+".")
 		out[0].Since, out[0].Evidence = v.Seen, v.Error
 		return out
+	case v.Silent(now):
+		out := one("server-unknown-", fmt.Sprintf("%s does not answer since %s.", name, Clock(v.ErrorAt)), "Look whether it is on and its network cable is in"+port(v)+".")
+		out[0].Since, out[0].Evidence, out[0].excuses = v.ErrorAt, v.Error, true
+		return out
 	case v.Report.State == nil:
 		return one("init-silent-", name+" does not tell its state: "+v.Report.StateErr, "Wait a minute; if it stays so, restart "+v.Name+".")
 	}

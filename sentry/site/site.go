@@ -78,6 +78,14 @@ func (s Server) Fresh(now time.Time) bool {
 // FreshFor is how long a report is evidence. Reports come every few seconds.
 const FreshFor = 20 * time.Second
 
+// silentAfter is for how long every question to a server must have failed before what others see of its services is told as its silence.
+const silentAfter = 5 * time.Second
+
+// Silent tells that s does not answer just now, though its last report is still evidence: it may have lost its power or its cable.
+func (s Server) Silent(now time.Time) bool {
+	return !s.Self && s.Error != "" && !s.ErrorAt.IsZero() && now.Sub(s.ErrorAt) > silentAfter && s.Fresh(now)
+}
+
 // Role of the set that s has started, "" if none or not known.
 func (s Server) Role() roles.Role {
 	if s.Report == nil || s.Report.State == nil || s.Report.State.State != initapi.Serving {

@@ -47,7 +47,7 @@ type pattern struct {
 func patterns() []pattern {
 	p := func(kind, hint, re string) pattern { return pattern{kind, regexp.MustCompile(re), hint} }
 	const disk = `((?:sd[a-z]{1,3}|vd[a-z]{1,2}|nvme\d+(?:c\d+)?n\d+|mmcblk\d+))`
-	const real = `((?:md|sd|vd|nvme|mmcblk)\w*)` // not a file that somebody has mounted
+	const drive = `((?:md|sd|vd|nvme|mmcblk)\w*)` // not a file that somebody has mounted
 	return []pattern{
 		p(KernelAttached, "Attached SCSI", `\[`+disk+`\] Attached SCSI`),
 		p(KernelAttached, "pci function", `^nvme (nvme\d+): pci function`),
@@ -56,8 +56,8 @@ func patterns() []pattern {
 		p(KernelReset, "exception Emask", `^(ata\d+)(?:\.\d+)?: exception Emask`),
 		p(KernelReset, "hard resetting link", `^(ata\d+)(?:\.\d+)?: hard resetting link`),
 		p(KernelReset, "nvme", `^nvme (nvme\d+): (?:I/O .*timeout|controller is down|Device not ready|Removing after probe failure)`),
-		p(KernelFS, "-fs error", `^EXT4-fs error \(device `+real+`\)`),
-		p(KernelFS, "Aborting journal", `^Aborting journal on device `+real+`-\d+\.`),
+		p(KernelFS, "-fs error", `^EXT4-fs error \(device `+drive+`\)`),
+		p(KernelFS, "Aborting journal", `^Aborting journal on device `+drive+`-\d+\.`),
 		p(KernelOOM, "Killed process", `[Oo]ut of memory(?: \([^)]*\))?: Killed process \d+ \(([^)]+)\)`),
 		p(KernelLink, "ink is ", `(?:^|[\s:])([a-z][\w.-]{1,14}):? (?:NIC |Network )?[Ll]ink is [Dd]own`),
 		p(KernelLink, "ink Down", `(?:^|[\s:])([a-z][\w.-]{1,14}): (?:NIC )?Link Down`),
