@@ -82,6 +82,9 @@ func (e *Engine) allow(ctx context.Context) {
 	}
 	g.busy = head.ID
 	proof := g.at.Add(sameHand)
+	if head.ID == g.bad && e.lookAgain(probes) {
+		proof = time.Now().Add(corrected)
+	}
 	e.background.Go(func() {
 		v := verdicts{commit: head}
 		for _, r := range e.cfg.Helper.Run(ctx, checks, nil) {
@@ -106,6 +109,21 @@ func (e *Engine) allow(ctx context.Context) {
 		e.nudge()
 		e.refresh(ctx, probes, good)
 	})
+}
+
+// corrected is how long it may take until a correction in a database is in the history: then what was held back is not the newest any more.
+const corrected = 2 * time.Second
+
+// lookAgain has the databases of services looked at now; false if they have none.
+func (e *Engine) lookAgain(services []string) bool {
+	some := false
+	for _, x := range e.facts.Exports {
+		if slices.Contains(services, x.Service) {
+			some = true
+			trigger(e.triggers[x.Path])
+		}
+	}
+	return some
 }
 
 // concerned are the checks of the services whose files differ between two commits, and the services to be probed: those, and whose
@@ -154,15 +172,20 @@ func (e *Engine) diff(from, to string) ([]state.Change, error) {
 
 // judged takes the checkers' and the probes' word.
 func (e *Engine) judged(v verdicts) {
+	g := &e.gate
 	if v.bad == nil && v.probe == nil {
-		if head, ok := e.repo.Head(state.Site); ok && head.ID == v.commit.ID {
+		head, ok := e.repo.Head(state.Site)
+		switch {
+		case ok && head.ID == v.commit.ID:
 			e.let(head)
-		} else {
+		case v.commit.ID == g.bad:
+			// It was held back, and all is good again: by what has been changed since, most likely. Without that it must not be sent.
+			e.nudge()
+		default:
 			e.let(v.commit)
 		}
 		return
 	}
-	g := &e.gate
 	if v.commit.ID == g.allowed {
 		return // a person has released it meanwhile
 	}
