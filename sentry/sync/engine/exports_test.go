@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"sayasystems.com/atlas/sentry/sync/history"
 	"sayasystems.com/atlas/sentry/sync/state"
@@ -59,4 +60,27 @@ func TestDatabaseGoesBack(t *testing.T) {
 	eventually(t, "three on right", func() bool {
 		return right.read("db/roles") == "three\n" && right.engine.Status().InStep && !right.finding("sync-refused")
 	})
+}
+
+// TestCorrectedInTheDatabase: what was held back is not sent when the probes are good again because of a correction that is still being dumped.
+func TestCorrectedInTheDatabase(t *testing.T) {
+	t.Parallel()
+	left, right, p, _ := probedSite(t, database(`text=$(cat $1); while [ -e $1.wait ]; do sleep 0.05; done; echo "$text"`, `cat >$1.new; cat $1.new >>$1.loads; mv $1.new $1`))
+	eventually(t, "one on right", func() bool { return right.read("db/roles") == "one\n" && right.engine.Status().InStep })
+	p.set(Good, func(context.Context) Found {
+		if strings.Contains(left.read("db/roles"), "two") {
+			return Bad
+		}
+		return Good
+	})
+	write(t, left.path("db/roles"), "two\n")
+	eventually(t, "held back", func() bool { return left.engine.Status().Held != nil })
+	write(t, left.path("db/roles.wait"), "")
+	write(t, left.path("db/roles"), "three\n")
+	time.Sleep(1500 * time.Millisecond) // the probes are asked meanwhile, and are good
+	must(t, os.Remove(left.path("db/roles.wait")))
+	eventually(t, "three on right", func() bool { return right.read("db/roles") == "three\n" && left.engine.Status().Held == nil })
+	if loads := right.read("db/roles.loads"); strings.Contains(loads, "two") {
+		t.Errorf("what was held back was loaded on right: %q", loads)
+	}
 }

@@ -82,9 +82,7 @@ func (e *Engine) allow(ctx context.Context) {
 	}
 	g.busy = head.ID
 	proof := g.at.Add(sameHand)
-	if head.ID == g.bad && e.lookAgain(probes) {
-		proof = time.Now().Add(corrected)
-	}
+	again := e.holds()
 	e.background.Go(func() {
 		v := verdicts{commit: head}
 		for _, r := range e.cfg.Helper.Run(ctx, checks, nil) {
@@ -102,6 +100,12 @@ func (e *Engine) allow(ctx context.Context) {
 				v.probe = &bad[0]
 			}
 		}
+		if again && v.bad == nil && v.probe == nil && e.lookAgain(probes) { // good again: by what, is to be known first
+			select {
+			case <-ctx.Done():
+			case <-time.After(corrected):
+			}
+		}
 		if ctx.Err() != nil {
 			return // what a checker that was ended says is no verdict
 		}
@@ -109,6 +113,13 @@ func (e *Engine) allow(ctx context.Context) {
 		e.nudge()
 		e.refresh(ctx, probes, good)
 	})
+}
+
+// holds tells that changes are held back.
+func (e *Engine) holds() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.status.Held != nil
 }
 
 // corrected is how long it may take until a correction in a database is in the history: then what was held back is not the newest any more.
@@ -178,7 +189,7 @@ func (e *Engine) judged(v verdicts) {
 		switch {
 		case ok && head.ID == v.commit.ID:
 			e.let(head)
-		case v.commit.ID == g.bad:
+		case e.holds():
 			// It was held back, and all is good again: by what has been changed since, most likely. Without that it must not be sent.
 			e.nudge()
 		default:
