@@ -33,10 +33,14 @@ func TestHealth(t *testing.T) {
 	p.on(t, p.primary, "openssl req -x509 -newkey rsa:2048 -nodes -keyout /dev/null -days 1 -subj /CN=lab.example -out "+crt)
 	t.Cleanup(func() { p.on(t, p.primary, "rm -f "+crt) })
 	verdict("no", true)
-	out := p.on(t, p.secondary, "atlas findings")
-	if !strings.Contains(out, "The certificate for lab.example ends on") || !strings.Contains(out, "health-certificate-lab-crt-"+p.secondary) {
-		t.Errorf("atlas findings on %s does not tell of both servers' certificates:\n%s", p.secondary, out)
-	}
+	var out string
+	eventually(t, p.secondary+" tells of both servers' certificates", 2*time.Minute, func() error {
+		out = p.on(t, p.secondary, "atlas findings")
+		if !strings.Contains(out, "The certificate for lab.example ends on") || !strings.Contains(out, "health-certificate-lab-crt-"+p.secondary) {
+			return fmt.Errorf("%w:\n%s", errNotYet, out)
+		}
+		return nil
+	})
 	t.Log(out)
 	p.on(t, p.primary, "rm "+crt)
 	verdict("yes", false)
