@@ -132,8 +132,7 @@ $(BIN)/govulncheck:
 	@mkdir -p $(BIN)
 	GOBIN=$(BIN) $(GO) install $(GOVULN)
 
-lint: $(BIN)/golangci-lint ## golangci-lint (staticcheck, revive, errorlint, gofumpt, …) and vet
-	$(GO) vet ./...
+lint: $(BIN)/golangci-lint ## golangci-lint (vet, staticcheck, revive, errorlint, gofumpt, …)
 	$(BIN)/golangci-lint run ./...
 
 vuln: $(BIN)/govulncheck ## known vulnerabilities in what we call

@@ -28,7 +28,7 @@ done`
 // verdict stays yes.
 func TestSoakUnderLoad(t *testing.T) {
 	p := use(t, "namespace").pair(t)
-	length, err := time.ParseDuration(cmpOr(os.Getenv("ATLAS_SOAK"), "45s"))
+	length, err := time.ParseDuration(cmpOr(os.Getenv("ATLAS_SOAK"), "40s"))
 	if err != nil {
 		t.Fatalf("ATLAS_SOAK: %v", err)
 	}
