@@ -253,9 +253,14 @@ func TestTalkingToTheEnd(t *testing.T) {
 	if err := b.Stop(ctx, "a"); err != nil {
 		t.Fatal(err)
 	}
-	if data, _ := os.ReadFile(filepath.Join(b.dir, "log", "a.log")); !strings.Contains(string(data), "all told") {
-		t.Errorf("the daemon did not come to its end: %s", data)
+	var data []byte
+	for range 500 { // what it printed last may still be on its way into the log
+		if data, _ = os.ReadFile(filepath.Join(b.dir, "log", "a.log")); strings.Contains(string(data), "all told") {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
+	t.Errorf("the daemon did not come to its end: %s", data)
 }
 
 func TestRestartAndLastWords(t *testing.T) {
