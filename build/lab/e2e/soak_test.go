@@ -97,5 +97,5 @@ func TestSoakUnderLoad(t *testing.T) {
 	acked, failed := w.end()
 	did := p.client(t, "sh", "-c", "sort /tmp/soak.did | uniq -c")
 	p.hasAll(t, acked[max(0, len(acked)-900):]) // the page lists a thousand at most
-	t.Logf("%v: judged %d times, %d bursts of loss; %d notes acknowledged, %d requests failed; %s", length, looks, bursts/2, len(acked), failed, strings.Join(strings.Fields(did), " "))
+	t.Logf("%v: judged %d times, %d bursts of loss; %d notes acknowledged, %d requests failed; %s", length, looks, (bursts+1)/2, len(acked), failed, strings.Join(strings.Fields(did), " "))
 }
