@@ -83,7 +83,7 @@ bench-sync: image ## how fast a change reaches the other server, beside lsyncd w
 
 LOOKS ?= 100
 bench-verify: image ## what a probe costs, beside monitoring-plugins and blackbox_exporter, in the namespace lab (LOOKS of each)
-	@[ -x /usr/lib/nagios/plugins/check_pgsql ] || { apt-get update -qq && apt-get install -y --no-install-recommends monitoring-plugins-basic monitoring-plugins-standard smbclient >/dev/null; }
+	@[ -x /usr/lib/nagios/plugins/check_pgsql ] || { apt-get update -qq && apt-get install -y --no-install-recommends monitoring-plugins-basic monitoring-plugins-standard smbclient libmariadb3 >/dev/null; }
 	@$(BUILD) bench-verify --image $$(ls -t $(OUT)/atlas-*.img | head -n 1) --rounds $(LOOKS)
 
 drill: image ## the faults of build/lab/e2e/testdata/drill planted in a running site, and a scoreboard of what is found (namespace lab; long)

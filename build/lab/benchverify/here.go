@@ -65,7 +65,12 @@ func Measure(ctx context.Context, o Here) error {
 			if n == 0 { // what is only done the first time is no part of a look
 				var warm row
 				warm.target = r.target
-				if err := warm.look(ctx, o, pid); err != nil {
+				err := warm.look(ctx, o, pid)
+				if refused := (*pluginError)(nil); errors.As(err, &refused) {
+					fmt.Fprintf(o.Stdout, "\n%s is left out: %v\n", r.name, refused)
+					r.target.plugin, err = nil, nil
+				}
+				if err != nil {
 					return err
 				}
 				continue
@@ -91,6 +96,11 @@ func Measure(ctx context.Context, o Here) error {
 	return nil
 }
 
+// pluginError tells that a plugin does not get along with the site's service.
+type pluginError struct{ words string }
+
+func (e *pluginError) Error() string { return e.words }
+
 // look has each contender look once.
 func (r *row) look(ctx context.Context, o Here, exporter int) error {
 	cpu, err := timed(func() error { return ours(ctx, r.target, o.Secret) })
@@ -108,7 +118,7 @@ func (r *row) look(ctx context.Context, o Here, exporter int) error {
 		cmd.Env = append(os.Environ(), "LDAPTLS_REQCERT=never") // the site's own authority is not known here
 		out, err := cmd.CombinedOutput()
 		if err != nil {
-			return fmt.Errorf("%s by %s: %w: %s", r.name, filepath.Base(args[0]), err, bytes.TrimSpace(out))
+			return &pluginError{fmt.Sprintf("%s: %v: %s", filepath.Base(args[0]), err, bytes.TrimSpace(out))}
 		}
 		r.plugin.looks++
 		r.plugin.cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()

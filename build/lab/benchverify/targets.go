@@ -57,7 +57,7 @@ func targets() []target {
 		{
 			"LDAP", 0.2, "ldap", office.Service,
 			map[string]string{"base": base, "user": account},
-			p("check_ldap", "-H", office.Service, "-b", base, "-D", account, "-P", "%s", "-3", "-T"), "", "",
+			p("check_ldap", "-H", office.Service, "-b", base, "-D", account, "-P", "%s", "-3", "-S", "-p", "636"), "", "",
 			"TLS; login, search, change, read back; three refusals", "TLS; login, search",
 		},
 		{
@@ -75,7 +75,7 @@ func targets() []target {
 		{
 			"SMB", 0.2, "smb", office.Service,
 			map[string]string{"share": "atlas-verify", "user": "atlas-verify", "file": "canary.txt", "contains": "atlas-verify share file 1"},
-			p("check_disk_smb", "-H", office.Service, "-s", "atlas-verify", "-u", "atlas-verify", "-p", "%s"), "", "",
+			p("check_disk_smb", "-H", office.Service, "-s", "atlas-verify", "-u", "atlas-verify", "-p", "%s", "-w", "99", "-c", "100"), "", "",
 			"file read, another written, read back, deleted; wrong password and guest refused", "login, free space",
 		},
 	}
