@@ -1,5 +1,5 @@
 // Package hosttool tells which few programs a workstation must have to build, and which Debian package brings each. All others
-// come from the tools root.
+// come from the tools root; what benchmarks compare with is unpacked aside (Unpack), not installed.
 package hosttool
 
 import (

@@ -164,7 +164,7 @@ func (p *pair) drill(t *testing.T, d drill, swap bool) (s score) {
 	p.script(t, d, p.secondary, d.ThenTwin)
 	right := map[string]bool{}
 	alarms, verdicts := map[string]bool{}, map[string]bool{}
-	words := map[string]string{}
+	words, last := map[string]string{}, map[string]string{}
 	var settledAt time.Time
 	for time.Since(began) < d.within()+15*time.Second {
 		for _, server := range judges {
@@ -173,15 +173,16 @@ func (p *pair) drill(t *testing.T, d drill, swap bool) (s score) {
 				continue
 			}
 			told, ok := d.read(site, known, began.Truncate(time.Second), p.primary, p.secondary)
-			if s.by != "" { // what is said before it can be known counts as time
+			if s.found { // what is said before all can know of it counts as time
 				verdicts[told.verdict] = true
 			}
+			last[server] = told.verdict
 			words[server] = fmt.Sprintf("%s: %s: %s", server, told.verdict, told.words)
 			if (len(site.Readiness.Reasons) > 0 || ok) && s.after == 0 {
 				s.after = time.Since(began)
 			}
-			if len(site.Readiness.Reasons) > 0 && !ok && len(right) == 0 && s.firstWrong == "" && len(told.alarms) > 0 {
-				s.firstWrong = told.alarms[0]
+			if !ok && !right[server] && s.firstWrong == "" && slices.ContainsFunc(told.alarms, func(a string) bool { return strings.HasPrefix(a, told.first+": ") }) {
+				s.firstWrong = told.first
 			}
 			for _, a := range told.alarms {
 				alarms[a] = true
@@ -211,6 +212,11 @@ func (p *pair) drill(t *testing.T, d drill, swap bool) (s score) {
 	}
 	for _, a := range s.alarms {
 		t.Errorf("false alarm: %s", a)
+	}
+	if !s.found {
+		for _, v := range last {
+			verdicts[v] = true
+		}
 	}
 	if swap {
 		s.failover = p.failover(t)
